@@ -1,0 +1,297 @@
+-- Dispatch: what the loop needs to send a message, and what becomes of the row afterwards.
+
+create or replace function bus.claim_dispatch(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
+returns setof bus.job
+language plpgsql
+set search_path = ''
+as $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('dispatch', p_worker, p_limit, p_after, p_awake) c);
+  if cardinality(claimed) = 0 then
+    return;
+  end if;
+  if exists (select from unnest(claimed) c where c.suspect) then
+    perform bus.hold_suspects(array(select c::bus.claimed from unnest(claimed) c where c.suspect));
+  end if;
+  -- Sent, given up or deleted meanwhile: nothing to do.
+  delete from bus.tasks t
+  using unnest(claimed) c
+  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+  where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
+    and not c.suspect and (m.id is null or m.external_id is not null or m.status ? 'failed');
+  return query
+  select c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
+    jsonb_build_object(
+      'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
+      'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+  from unnest(claimed) c
+  join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+  left join public.contacts_addresses a
+    on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  where not c.suspect and m.external_id is null and not m.status ? 'failed';
+end
+$$;
+comment on function bus.claim_dispatch(uuid, int, uuid, boolean) is
+  'Claims messages to send with all that sending needs. A message whose last attempt ended without a word is never among them: it waits for its receipt.';
+
+create or replace function bus.hold_suspects(p_claimed bus.claimed[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A receipt has settled it, or the row is gone.
+  delete from bus.tasks t
+  using unnest(p_claimed) c
+  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+  where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
+    and (m.id is null or m.external_id is not null or m.status ? 'failed');
+
+  -- Waited long enough: a person decides.
+  perform bus.fail_unknown(t.organization_id, t.id, t.subject::uuid)
+  from bus.tasks t
+  join unnest(p_claimed) c on (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
+  join bus.queues q on q.queue = t.queue
+  where t.held_since <= clock_timestamp() - q.hold;
+
+  update bus.tasks t set
+    held_since = coalesce(t.held_since, clock_timestamp()),
+    run_at = coalesce(t.held_since, clock_timestamp()) + q.hold,
+    errors = bus.note(t.errors, 'outcome unknown: the attempt ended without an answer; waiting for a receipt')
+  from unnest(p_claimed) c, bus.queues q
+  where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id) and q.queue = t.queue;
+  perform bus.mark_unknown(c.organization_id, c.subject::uuid) from unnest(p_claimed) c;
+end
+$$;
+comment on function bus.hold_suspects(bus.claimed[]) is
+  'Sends that may have happened are not repeated: they wait for a receipt that carries our id, and are given up after the queue''s hold.';
+
+create or replace function bus.mark_unknown(p_organization uuid, p_message uuid) returns void
+language sql
+set search_path = ''
+as $$
+  update public.messages m set status = jsonb_build_object('errors', jsonb_build_array(jsonb_build_object(
+    'code', 'unknown_outcome', 'title', 'Outcome unknown',
+    'message', 'The message was handed to WhatsApp, but no answer came. It is not sent again by itself; a receipt will settle it.')))
+  where m.organization_id = p_organization and m.id = p_message and m.external_id is null
+$$;
+
+create or replace function bus.fail_unknown(p_organization uuid, p_task bigint, p_message uuid) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform bus.bury(array[p_task], (
+    select jsonb_agg(to_jsonb(t) || '{"error": "outcome unknown: no receipt came in time"}')
+    from bus.tasks t where t.organization_id = p_organization and t.queue = 'dispatch' and t.id = p_task));
+  update public.messages m set status = jsonb_build_object('failed', now())
+  where m.organization_id = p_organization and m.id = p_message;
+  perform bus.log_message(p_organization, p_message, 'error', 'dispatch', 'outcome of a send unknown: no answer and no receipt', null);
+end
+$$;
+
+create or replace function bus.log_message(
+  p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb) returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+  select m.organization_id, m.organization_address, p_level, p_category, m.service, p_text,
+    jsonb_build_object('message_id', m.id, 'conversation_id', m.conversation_id) || coalesce(p_metadata, '{}')
+  from public.messages m where m.organization_id = p_organization and m.id = p_message
+$$;
+comment on function bus.log_message(uuid, uuid, public.log_level, text, text, jsonb) is 'Tells the organization of something about a message.';
+
+create or replace function bus.accept(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.messages m set external_id = coalesce(m.external_id, p_external_id), status = p_status
+  where m.organization_id = p_organization and m.id = p_message;
+exception when unique_violation then
+  -- The provider gave out an id twice. The message has gone out all the same.
+  update public.messages m set status = p_status where m.organization_id = p_organization and m.id = p_message;
+  perform bus.log_message(p_organization, p_message, 'warning', 'dispatch', 'the provider answered with an id that another message has',
+    jsonb_build_object('external_id', p_external_id));
+end
+$$;
+
+create or replace function bus.finish_dispatch(p_results jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  r record;
+  mine bigint[];
+  patch jsonb;
+begin
+  -- First the locks that keep receipts and messages from missing each other, in one order for everyone.
+  perform pg_advisory_xact_lock(h) from (
+    select hashtextextended(x.lane || ' ' || x.external_id, 0) as h
+    from jsonb_to_recordset(p_results) as x (outcome text, lane text, external_id text)
+    where x.outcome = 'accepted' order by 1) locks;
+
+  with gone as (
+    delete from bus.tasks t
+    using jsonb_to_recordset(p_results) as x (queue text, organization_id uuid, key text, id bigint, attempt int, outcome text)
+    where (t.organization_id, t.queue, t.key, t.id) = (x.organization_id, x.queue, x.key, x.id)
+      -- An answer that comes late, when the task is already held for it, is as good as a receipt.
+      and (t.attempt = x.attempt or (x.outcome = 'accepted' and t.held_since is not null))
+      and x.outcome in ('accepted', 'failed')
+    returning t.id
+  )
+  select coalesce(array_agg(id), '{}') into mine from gone;
+
+  begin
+    update public.messages m set
+      external_id = coalesce(m.external_id, x.external_id),
+      status = x.status
+    from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
+    where m.organization_id = x.organization_id and m.id = x.message_id
+      and (x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)));
+  exception when unique_violation then
+    for r in select * from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
+             where x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)) loop
+      perform bus.accept(r.organization_id, r.message_id, r.external_id, r.status);
+    end loop;
+  end;
+
+  delete from bus.orphans o
+  using jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, outcome text, external_id text)
+  where x.outcome = 'accepted' and (o.organization_id, o.organization_address, o.external_id) = (x.organization_id, x.lane, x.external_id)
+    and bus.apply_early(o);
+
+  -- The number answers: whatever was wrong with it is over.
+  update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
+  where (l.organization_id, l.lane) in (
+      select x.organization_id, x.lane
+      from jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, holds boolean)
+      where not coalesce(x.holds, false))
+    and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity';
+
+  if exists (select from jsonb_to_recordset(p_results) as x (outcome text) where x.outcome <> 'accepted') then
+    perform bus.finish_unsent(p_results);
+  end if;
+end
+$$;
+comment on function bus.finish_dispatch(jsonb) is
+  'Writes the outcome of sends back: tasks, messages, receipts that were early, and the health of the number. One statement for a batch.';
+
+create or replace function bus.apply_early(o bus.orphans) returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.messages m set status = o.status
+  where (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id);
+  return true;
+end
+$$;
+
+create or replace function bus.finish_unsent(p_results jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  r record;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, lane text, attempt int, message_id uuid,
+      outcome text, status jsonb, after float8, error text, age float8, holds boolean, lane_after float8, lane_reason text, parts jsonb)
+    where x.outcome <> 'accepted' order by x.organization_id, x.lane, x.id
+  loop
+    if r.outcome = 'failed' then
+      perform bus.log_message(r.organization_id, r.message_id, 'error', 'dispatch', r.error, null);
+      continue;
+    end if;
+    perform from bus.tasks t
+    where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt) for update;
+    continue when not found;
+    if r.outcome = 'unknown' then
+      update bus.tasks t set held_since = clock_timestamp(), run_at = clock_timestamp() + q.hold, errors = bus.note(t.errors, r.error)
+      from bus.queues q
+      where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id) and q.queue = t.queue;
+      perform bus.mark_unknown(r.organization_id, r.message_id);
+    elsif r.outcome = 'split' then
+      perform bus.split_message(r.organization_id, r.message_id, r.parts);
+      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1
+      where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
+    elsif r.outcome = 'wait' then
+      -- It concerns the number: the message keeps its place and its attempts.
+      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1, errors = bus.note(t.errors, r.error)
+      where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
+      update public.messages m set status = r.status where m.organization_id = r.organization_id and m.id = r.message_id;
+    else
+      update public.messages m set status = r.status where m.organization_id = r.organization_id and m.id = r.message_id;
+      perform bus.finish(jsonb_build_array(jsonb_build_object(
+        'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt,
+        'outcome', 'retry', 'after', r.after, 'error', r.error)));
+      update public.messages m set status = jsonb_build_object('failed', now())
+      where m.organization_id = r.organization_id and m.id = r.message_id
+        and exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    end if;
+    if r.holds then
+      perform bus.hold_lane(r.organization_id, r.lane, r.lane_reason, r.lane_after, r.age, r.error);
+    end if;
+  end loop;
+end
+$$;
+comment on function bus.finish_unsent(jsonb) is
+  'The outcomes other than accepted: failed, retry, unknown (held for a receipt), wait (for the number), split (into several rows).';
+
+create or replace function bus.hold_lane(
+  p_organization uuid, p_lane text, p_reason text, p_after float8, p_age float8, p_error text) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  l bus.lanes;
+begin
+  select * into l from bus.lanes where organization_id = p_organization and lane = p_lane for update;
+  -- Many sends in flight fail together: those that began before the last strike are the same strike.
+  if not found or l.resume_at = 'infinity'
+    or (l.strikes > 0 and clock_timestamp() - make_interval(secs => coalesce(p_age, 0)) <= l.updated_at) then
+    return;
+  end if;
+  update bus.lanes set
+    strikes = l.strikes + 1,
+    resume_at = clock_timestamp() + make_interval(secs => coalesce(
+      p_after,
+      -- a paused number is tried again after 1, 2, 4 … minutes up to an hour; one that cannot be reached after seconds
+      (0.5 + random() / 2) * case when p_reason is null then least(30, power(2, least(l.strikes, 10)))
+                                  else least(3600, 60 * power(2, least(l.strikes, 10))) end)),
+    paused_reason = p_reason,
+    updated_at = clock_timestamp()
+  where organization_id = p_organization and lane = p_lane;
+  if p_reason is not null and l.paused_reason is distinct from p_reason then
+    insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+    select a.organization_id, a.address, 'error', 'number', a.service, 'sending is paused: ' || p_reason, jsonb_build_object('error', p_error)
+    from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_lane;
+  end if;
+end
+$$;
+comment on function bus.hold_lane(uuid, text, text, float8, float8, text) is
+  'Stops a number for a while: with a reason it is paused and the organization is told, without one it is only waited for.';
+
+create or replace function bus.split_message(p_organization uuid, p_message uuid, p_parts jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
+                               group_address, thread_id, content, "timestamp")
+  select m.organization_id, m.conversation_id, m.direction, m.agent_id, m.contact_address, m.service, m.organization_address,
+    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text), m."timestamp" + p.n * interval '1 microsecond'
+  from public.messages m, jsonb_array_elements_text(p_parts) with ordinality p (text, n)
+  where m.organization_id = p_organization and m.id = p_message and p.n > 1
+  order by p.n;
+  update public.messages m set content = jsonb_build_object('text', p_parts ->> 0)
+  where m.organization_id = p_organization and m.id = p_message;
+end
+$$;
+comment on function bus.split_message(uuid, uuid, jsonb) is
+  'A text longer than the channel takes becomes several rows, one for each message on the phone; the row itself keeps the first part.';

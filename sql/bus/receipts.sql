@@ -1,0 +1,21 @@
+-- Read receipts and typing indicators: what rows ask for by status.read and status.typing.
+
+create or replace function bus.claim_receipts(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
+returns setof bus.job
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return query
+  select c.queue, c.organization_id, c.key, c.id, m.organization_address, c.attempt, c.version,
+    jsonb_build_object(
+      'external_id', m.external_id, 'service', m.service,
+      -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
+      'typing', coalesce((m.status ->> 'typing')::timestamptz > now() - interval '25 s', false),
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+  from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c
+  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+    and m.external_id is not null and m."timestamp" > now() - interval '30 days';
+end
+$$;
+comment on function bus.claim_receipts(uuid, int, uuid, boolean) is 'Claims read receipts to send. lane is the number; a payload without external_id has nothing to send.';
