@@ -8,6 +8,13 @@ comment on schema secrets is 'Stored credentials and key hashes. Internal; nobod
 create schema rest;
 comment on schema rest is 'The gateway of /rest/v1. Internal.';
 
+create table bus.applied (
+  only_row boolean primary key default true check (only_row),
+  sql_hash text not null,
+  applied_at timestamptz not null default now()
+);
+comment on table bus.applied is 'Which state of sql/ (functions, triggers, views) the database has.';
+
 create table bus.queues (
   queue text primary key,
   lease interval not null,

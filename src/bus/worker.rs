@@ -1,0 +1,360 @@
+//! The one worker loop: claim, do, finish; and how it falls asleep without missing anything.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use metrics::{counter, histogram};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_postgres::Row;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+use uuid::Uuid;
+
+use super::{Health, Task};
+use crate::db::Db;
+
+/// What a queue's loop does between claim and finish.
+pub trait Work: Send + Sync + 'static {
+    /// The queue.
+    const QUEUE: &'static str;
+    /// Claims: parameters worker, limit, organization served last, awake; returns the columns of `bus.job`.
+    const CLAIM: &'static str;
+    /// How many tasks may be in work at once.
+    const CONCURRENCY: usize;
+    /// How many are claimed at once at most.
+    const BATCH: usize;
+    /// How often running tasks say that they are alive, and learn that they are outdated.
+    const HEARTBEAT: Duration = Duration::from_secs(8);
+    /// How long a stopping process waits for running tasks before it gives them back.
+    const GRACE: Duration = Duration::from_secs(25);
+
+    /// What a task is about, as the claim returns it.
+    type Job: Send + 'static;
+    /// What came of it.
+    type Done: Send + Sync + 'static;
+
+    /// Reads the payload of a claimed row.
+    fn read(&self, row: &Row) -> anyhow::Result<Self::Job>;
+
+    /// Does it. Never fails: a failure is an outcome.
+    fn run(&self, task: Task, job: Self::Job) -> impl Future<Output = Self::Done> + Send;
+
+    /// Writes a batch of outcomes back in one statement, fenced by their attempts.
+    fn finish(&self, db: &Db, batch: &[(Task, Self::Done)]) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// What a task that could not even be read, or panicked, leaves behind.
+    fn broken(&self, error: String) -> Self::Done;
+}
+
+struct Running {
+    task: Task,
+    since: Instant,
+}
+
+/// What the loop shares with the tasks it has started.
+struct Shared<W: Work> {
+    work: W,
+    db: Db,
+    /// Which tasks are in hand. A standard mutex: held for a map access only.
+    running: Mutex<HashMap<i64, Running>>,
+    bell: Arc<Notify>,
+    id: Uuid,
+}
+
+impl<W: Work> Shared<W> {
+    fn running(&self) -> MutexGuard<'_, HashMap<i64, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A loop over one queue.
+pub struct Worker<W: Work> {
+    shared: Arc<Shared<W>>,
+    health: Health,
+    stop: CancellationToken,
+    done: mpsc::UnboundedSender<(Task, W::Done)>,
+    finisher: tokio::task::JoinHandle<()>,
+    /// The organization served last: the next claim begins after it.
+    after: Option<Uuid>,
+    /// A claim's answer was lost: tasks may be leased to us that we never saw.
+    lost: bool,
+    rang: Instant,
+}
+
+impl<W: Work> Worker<W> {
+    /// A loop that looks at its queue when `bell` rings. Must be made within a runtime.
+    pub fn new(work: W, db: Db, bell: Arc<Notify>, health: Health, stop: CancellationToken) -> Self {
+        let shared = Arc::new(Shared { work, db, running: Mutex::default(), bell, id: Uuid::new_v4() });
+        let (done, results) = mpsc::unbounded_channel();
+        let finisher = tokio::spawn(finish_all(shared.clone(), results));
+        Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now() }
+    }
+
+    /// Works until stopped; then lets running tasks end, writes their outcomes and gives the rest back.
+    pub async fn run(mut self) {
+        let beat = tokio::spawn(heartbeat(self.shared.clone()));
+        let mut delay = Duration::from_millis(50);
+        while !self.stop.is_cancelled() {
+            match self.cycle().await {
+                Ok(()) => {
+                    delay = Duration::from_millis(50);
+                    self.health.good(W::QUEUE);
+                }
+                Err(error) => {
+                    warn!(queue = W::QUEUE, error = %format!("{error:#}"), "the loop cannot work");
+                    self.health.bad(W::QUEUE, format!("{error:#}"));
+                    self.lost = true;
+                    tokio::select! { () = sleep(delay) => {}, () = self.stop.cancelled() => {} }
+                    delay = (delay * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+        self.wind_up().await;
+        beat.abort();
+    }
+
+    /// From waking up to falling asleep and being woken.
+    async fn cycle(&mut self) -> anyhow::Result<()> {
+        if self.lost {
+            let keep: Vec<i64> = self.shared.running().keys().copied().collect();
+            self.shared.db.query("select bus.release($1, $2, $3)", &[&W::QUEUE, &self.shared.id, &keep]).await?;
+            self.lost = false;
+        }
+        while !self.stop.is_cancelled() {
+            let limit = self.room().min(W::BATCH);
+            if limit == 0 || limit < W::BATCH.min(W::CONCURRENCY / 4).max(1) && self.shared.running().len() > W::CONCURRENCY / 2 {
+                self.full().await?;
+                continue;
+            }
+            if self.claim(limit, true).await? < limit {
+                break;
+            }
+            if self.room() == 0 {
+                self.ring_others().await?;
+            }
+        }
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
+        self.sleep().await
+    }
+
+    fn room(&self) -> usize {
+        W::CONCURRENCY.saturating_sub(self.shared.running().len())
+    }
+
+    /// Waits for running tasks to end, staying awake for those who insert.
+    async fn full(&self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.shared.bell.notified() => {}
+            () = self.stop.cancelled() => {}
+            () = sleep(Duration::from_millis(900)) => {
+                self.shared.db.query("select bus.wake($1, $2)", &[&W::QUEUE, &self.shared.id]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Work is left behind: other processes may be asleep.
+    async fn ring_others(&mut self) -> anyhow::Result<()> {
+        if self.rang.elapsed() > Duration::from_millis(100) {
+            self.rang = Instant::now();
+            self.shared.db.query("select pg_notify('bus', $1)", &[&W::QUEUE]).await?;
+        }
+        Ok(())
+    }
+
+    /// Claims and starts up to `limit` tasks; returns how many.
+    async fn claim(&mut self, limit: usize, awake: bool) -> anyhow::Result<usize> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let rows = self.shared.db.query(W::CLAIM, &[&self.shared.id, &limit, &self.after, &awake]).await?;
+        for row in &rows {
+            let task = Task {
+                queue: W::QUEUE,
+                organization_id: row.try_get("organization_id")?,
+                key: row.try_get("key")?,
+                id: row.try_get("id")?,
+                lane: row.try_get("lane")?,
+                attempt: row.try_get("attempt")?,
+                version: row.try_get("version")?,
+                outdated: CancellationToken::new(),
+            };
+            self.after = Some(task.organization_id);
+            self.start(task, row);
+        }
+        Ok(rows.len())
+    }
+
+    fn start(&self, task: Task, row: &Row) {
+        self.shared.running().insert(task.id, Running { task: task.clone(), since: Instant::now() });
+        let (shared, done) = (self.shared.clone(), self.done.clone());
+        let job = match shared.work.read(row) {
+            Ok(job) => job,
+            Err(error) => {
+                let outcome = shared.work.broken(format!("its row cannot be read: {error:#}"));
+                let _ = done.send((task, outcome));
+                return;
+            }
+        };
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let inner = tokio::spawn({
+                let (shared, task) = (shared.clone(), task.clone());
+                async move { shared.work.run(task, job).await }
+            });
+            let outcome = match inner.await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    error!(queue = W::QUEUE, task = task.id, organization_id = %task.organization_id, %error, "a task panicked");
+                    shared.work.broken("internal error".to_owned())
+                }
+            };
+            histogram!("tidings_task_seconds", "queue" => W::QUEUE).record(started.elapsed().as_secs_f64());
+            let _ = done.send((task, outcome));
+        });
+    }
+
+    /// Falls asleep: says so, waits until nobody can still rely on us being awake, looks once more, and waits for the
+    /// bell. Returns when there may be something to do.
+    async fn sleep(&mut self) -> anyhow::Result<()> {
+        let (queue, id) = (W::QUEUE, self.shared.id);
+        self.shared.db.query("select bus.rest($1, $2)", &[&queue, &id]).await?;
+        let mut horizon: Option<String> = None;
+        let mut delay = Duration::from_millis(2);
+        let look_again = loop {
+            let row = self.shared.db.one("select * from bus.quiet($1)", &[&horizon]).await?;
+            horizon = row.get(0);
+            let settled: bool = row.get(1);
+            let limit = self.room().min(W::BATCH);
+            if limit == 0 || self.claim(limit, false).await? > 0 {
+                return Ok(());
+            }
+            if settled {
+                break self.shared.db.one("select bus.next_look($1, $2)", &[&queue, &id]).await?.get::<_, Option<f64>>(0);
+            }
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = self.shared.bell.notified() => return Ok(()),
+                () = self.stop.cancelled() => return Ok(()),
+            }
+            delay = (delay * 2).min(Duration::from_millis(50));
+        };
+        self.health.good(W::QUEUE);
+        let timer = async {
+            match look_again {
+                Some(seconds) => sleep(Duration::from_secs_f64(seconds.clamp(0.001, 86_400.0))).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.bell.notified() => {}
+            () = timer => {}
+            () = self.stop.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    /// The orderly end.
+    async fn wind_up(self) {
+        let until = Instant::now() + W::GRACE;
+        for running in self.shared.running().values() {
+            running.task.outdated.cancel();
+        }
+        while !self.shared.running().is_empty() && Instant::now() < until {
+            let _ = timeout(Duration::from_millis(100), self.shared.bell.notified()).await;
+        }
+        drop(self.done);
+        let _ = timeout(Duration::from_secs(5), self.finisher).await;
+        // What is still in hand may have had its effect: it keeps its lease, and the next worker treats it so.
+        let keep: Vec<i64> = self.shared.running().keys().copied().collect();
+        let give_back = async {
+            self.shared.db.query("select bus.release($1, $2, $3)", &[&W::QUEUE, &self.shared.id, &keep]).await?;
+            self.shared.db.query("select bus.rest($1, $2)", &[&W::QUEUE, &self.shared.id]).await
+        };
+        if let Ok(Err(error)) = timeout(Duration::from_secs(5), give_back).await {
+            debug!(queue = W::QUEUE, error = %format!("{error:#}"), "leases left to expire");
+        }
+    }
+}
+
+/// Writes outcomes back. Whatever comes while a commit is in flight goes with the next one: no timer.
+async fn finish_all<W: Work>(shared: Arc<Shared<W>>, mut results: mpsc::UnboundedReceiver<(Task, W::Done)>) {
+    while let Some(first) = results.recv().await {
+        let mut batch = vec![first];
+        while batch.len() < 500 {
+            match results.try_recv() {
+                Ok(next) => batch.push(next),
+                Err(_) => break,
+            }
+        }
+        finish_batch(&shared, &batch).await;
+        let mut running = shared.running();
+        for (task, _) in &batch {
+            running.remove(&task.id);
+        }
+        drop(running);
+        counter!("tidings_tasks_total", "queue" => W::QUEUE).increment(batch.len() as u64);
+        // There is room again, and the next of a key may run.
+        shared.bell.notify_one();
+    }
+}
+
+async fn finish_batch<W: Work>(shared: &Shared<W>, batch: &[(Task, W::Done)]) {
+    let mut delay = Duration::from_millis(50);
+    loop {
+        let Err(error) = shared.work.finish(&shared.db, batch).await else { return };
+        warn!(queue = W::QUEUE, tasks = batch.len(), error = %format!("{error:#}"), "outcomes could not be written");
+        // The database refuses something in it (and is not merely busy or away): the others must not suffer.
+        let refused = crate::db::refusal(&error).is_some_and(|e| {
+            let class = &e.code().code()[..2];
+            !matches!(class, "08" | "40" | "53" | "55" | "57" | "58")
+        });
+        if refused {
+            break;
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(Duration::from_secs(2));
+    }
+    for one in batch {
+        if batch.len() > 1
+            && let Err(error) = shared.work.finish(&shared.db, std::slice::from_ref(one)).await
+        {
+            error!(queue = W::QUEUE, task = one.0.id, organization_id = %one.0.organization_id, error = %format!("{error:#}"), "outcome lost; its lease will expire");
+        }
+    }
+}
+
+/// Extends the leases of long tasks, and tells those that are outdated.
+async fn heartbeat<W: Work>(shared: Arc<Shared<W>>) {
+    loop {
+        sleep(W::HEARTBEAT).await;
+        let tasks: Vec<Value> = shared
+            .running()
+            .values()
+            .filter(|r| r.since.elapsed() >= W::HEARTBEAT)
+            .map(|r| json!({"organization_id": r.task.organization_id, "key": r.task.key, "id": r.task.id, "attempt": r.task.attempt}))
+            .collect();
+        if tasks.is_empty() {
+            continue;
+        }
+        let asked: Vec<i64> = tasks.iter().filter_map(|t| t["id"].as_i64()).collect();
+        let Ok(rows) = shared.db.query("select * from bus.renew($1, $2, $3)", &[&W::QUEUE, &shared.id, &Value::from(tasks)]).await else { continue };
+        let versions: HashMap<i64, i32> = rows.iter().map(|r| (r.get("id"), r.get("version"))).collect();
+        for id in asked {
+            let running = shared.running();
+            if let Some(r) = running.get(&id)
+                && versions.get(&id) != Some(&r.task.version)
+            {
+                r.task.outdated.cancel();
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Settings. Every one is an environment variable (or a line of `.env`); `--help` documents them.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::Args;
+use ipnet::IpNet;
+
+/// What the process needs to know. Read once, at the start; nothing else looks at the environment.
+#[derive(Args, Clone)]
+pub struct Config {
+    /// PostgreSQL, as postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+
+    /// Where the HTTP edges listen
+    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080", global = true)]
+    pub listen_addr: SocketAddr,
+
+    /// Ids of the Meta apps, separated by |, paired with META_APP_SECRET by position
+    #[arg(long, env = "META_APP_ID", default_value = "", global = true, hide_default_value = true)]
+    pub meta_app_id: String,
+
+    /// Secrets of the Meta apps, separated by |
+    #[arg(long, env = "META_APP_SECRET", default_value = "", hide_env_values = true, global = true, hide_default_value = true)]
+    pub meta_app_secret: String,
+
+    /// The token that Meta repeats when it verifies the webhook
+    #[arg(long, env = "WHATSAPP_VERIFY_TOKEN", default_value = "", hide_env_values = true, global = true, hide_default_value = true)]
+    pub whatsapp_verify_token: String,
+
+    /// The system user that META_SYSTEM_USER_ACCESS_TOKEN belongs to
+    #[arg(long, env = "META_SYSTEM_USER_ID", global = true)]
+    pub meta_system_user_id: Option<String>,
+
+    /// Token for numbers that have none of their own
+    #[arg(long, env = "META_SYSTEM_USER_ACCESS_TOKEN", hide_env_values = true, global = true)]
+    pub meta_system_user_access_token: Option<String>,
+
+    /// Meta's Graph API
+    #[arg(long, env = "GRAPH_API_URL", default_value = "https://graph.facebook.com", global = true)]
+    pub graph_api_url: String,
+
+    /// Version of the Graph API
+    #[arg(long, env = "GRAPH_API_VERSION", default_value = "v24.0", global = true)]
+    pub graph_api_version: String,
+
+    /// Key for agents on OpenAI that have none of their own
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, global = true)]
+    pub openai_api_key: Option<String>,
+
+    /// Key for agents on Anthropic that have none of their own
+    #[arg(long, env = "ANTHROPIC_API_KEY", hide_env_values = true, global = true)]
+    pub anthropic_api_key: Option<String>,
+
+    /// Key for agents on Google that have none of their own
+    #[arg(long, env = "GOOGLE_API_KEY", hide_env_values = true, global = true)]
+    pub google_api_key: Option<String>,
+
+    /// Key for agents on Groq that have none of their own
+    #[arg(long, env = "GROQ_API_KEY", hide_env_values = true, global = true)]
+    pub groq_api_key: Option<String>,
+
+    /// 32 bytes in base64 that seal stored credentials (openssl rand -base64 32)
+    #[arg(long, env = "SECRETS_KEY", hide_env_values = true, global = true)]
+    pub secrets_key: Option<String>,
+
+    /// Networks (10.1.0.0/16,…) that user-supplied URLs may reach besides public ones
+    #[arg(long, env = "OUTBOUND_ALLOW", default_value = "", global = true, hide_default_value = true)]
+    pub outbound_allow: String,
+}
+
+/// A part of `serve`: the edges, or one loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// The HTTP edges.
+    Http,
+    /// Journal entries to rows.
+    Intake,
+    /// Conversations to answers.
+    Agent,
+    /// Outgoing rows to the Graph API.
+    Dispatch,
+    /// Read receipts and typing indicators.
+    Receipts,
+    /// Credentials to their sealed form.
+    Seal,
+}
+
+impl Part {
+    /// All of them, as `serve` runs them without `--only`.
+    pub const ALL: [Part; 6] = [Part::Http, Part::Intake, Part::Agent, Part::Dispatch, Part::Receipts, Part::Seal];
+
+    /// The name on the command line; for loops, the queue's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Http => "http",
+            Part::Intake => "intake",
+            Part::Agent => "agent",
+            Part::Dispatch => "dispatch",
+            Part::Receipts => "receipts",
+            Part::Seal => "seal",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Part::ALL.map(Part::name).join(", ");
+        Part::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("no part is called {text}; there are {known}"))
+    }
+}
+
+/// A Meta app: webhooks are signed with its secret.
+#[derive(Clone)]
+pub struct App {
+    /// Its id, where one is configured.
+    pub id: Option<String>,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl Config {
+    /// What is missing or contradictory for running these parts: one line each, naming the variable.
+    pub fn problems(&self, parts: &[Part]) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut require = |given: bool, line: &str| {
+            if !given {
+                problems.push(line.to_owned());
+            }
+        };
+        let loops = parts.iter().any(|p| *p != Part::Http);
+        require(self.database_url.is_some(), "DATABASE_URL is not set: where is PostgreSQL?");
+        if parts.contains(&Part::Http) {
+            require(!self.meta_app_secret.is_empty(), "META_APP_SECRET is not set: webhooks cannot be verified without it");
+            require(!self.whatsapp_verify_token.is_empty(), "WHATSAPP_VERIFY_TOKEN is not set: Meta cannot verify the webhook without it");
+        }
+        if loops {
+            require(self.secrets_key.is_some(), "SECRETS_KEY is not set: stored credentials cannot be sealed without it (openssl rand -base64 32)");
+        }
+        if let Some(url) = &self.database_url
+            && let Err(error) = url.parse::<tokio_postgres::Config>()
+        {
+            problems.push(format!("DATABASE_URL is no PostgreSQL URL: {error}"));
+        }
+        if let Err(problem) = self.key() {
+            problems.push(problem);
+        }
+        if let Err(problem) = self.apps() {
+            problems.push(problem);
+        }
+        if let Err(problem) = self.networks() {
+            problems.push(problem);
+        }
+        if !reqwest::Url::parse(&self.graph_api_url).is_ok_and(|u| matches!(u.scheme(), "http" | "https")) {
+            problems.push("GRAPH_API_URL is no http(s) URL".to_owned());
+        }
+        let version = self.graph_api_version.strip_prefix('v').unwrap_or_default();
+        if version.parse::<f32>().is_err() {
+            problems.push(format!("GRAPH_API_VERSION is {}, not of the form v24.0", self.graph_api_version));
+        }
+        problems
+    }
+
+    /// The Meta apps. An error when ids and secrets do not pair up.
+    pub fn apps(&self) -> Result<Vec<App>, String> {
+        let split = |list: &str| -> Vec<String> {
+            if list.is_empty() { Vec::new() } else { list.split('|').map(|s| s.trim().to_owned()).collect() }
+        };
+        let (ids, secrets) = (split(&self.meta_app_id), split(&self.meta_app_secret));
+        if secrets.iter().any(String::is_empty) {
+            return Err("META_APP_SECRET has an empty element between its |".to_owned());
+        }
+        if !ids.is_empty() && ids.len() != secrets.len() {
+            return Err(format!("META_APP_ID has {} elements and META_APP_SECRET {}: they pair up by position", ids.len(), secrets.len()));
+        }
+        let ids = ids.into_iter().map(Some).chain(std::iter::repeat(None));
+        Ok(ids.zip(secrets).map(|(id, secret)| App { id, secret }).collect())
+    }
+
+    /// The sealing key, where one is set. An error when it is not 32 bytes of base64.
+    pub fn key(&self) -> Result<Option<[u8; 32]>, String> {
+        let Some(text) = &self.secrets_key else { return Ok(None) };
+        let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| "SECRETS_KEY is not base64".to_owned())?;
+        let length = bytes.len();
+        bytes.try_into().map(Some).map_err(|_| format!("SECRETS_KEY has {length} bytes, not 32"))
+    }
+
+    /// The networks of `OUTBOUND_ALLOW`.
+    pub fn networks(&self) -> Result<Vec<IpNet>, String> {
+        self.outbound_allow
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|s| {
+                s.parse().or_else(|_| s.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| format!("OUTBOUND_ALLOW: {s} is no network"))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(arguments: &[&str]) -> Config {
+        Cli::parse_from(std::iter::once(&"x").chain(arguments)).config
+    }
+
+    #[test]
+    fn problems_name_the_variable() {
+        let problems = config(&["--meta-app-id", "1|2", "--meta-app-secret", "a", "--secrets-key", "eA=="]).problems(&Part::ALL);
+        for name in ["DATABASE_URL", "WHATSAPP_VERIFY_TOKEN", "META_APP_ID", "SECRETS_KEY"] {
+            assert!(problems.iter().any(|p| p.starts_with(name)), "{name} in {problems:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_parts_need() {
+        let with = config(&["--database-url", "postgres://x/y", "--meta-app-secret", "a", "--whatsapp-verify-token", "v"]);
+        assert_eq!(with.problems(&[Part::Http]), Vec::<String>::new());
+        assert_eq!(with.problems(&[Part::Intake]).len(), 1);
+    }
+
+    #[test]
+    fn apps_pair_by_position() {
+        let apps = config(&["--meta-app-id", "1|2", "--meta-app-secret", "a|b"]).apps().expect("they pair");
+        assert_eq!(apps[1].id.as_deref(), Some("2"));
+        assert_eq!(apps[1].secret, "b");
+    }
+}

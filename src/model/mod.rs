@@ -1,0 +1,5 @@
+//! Types that every floor speaks.
+
+mod secret;
+
+pub use secret::{Credential, Sealer};

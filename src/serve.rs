@@ -1,0 +1,131 @@
+//! Starts the edges and the loops, and stops them in order.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    agent::Keys,
+    bus::{Bells, Health, Listener, Work, Worker},
+    config::{Config, Part},
+    db::{Db, migrate},
+    http::{self, Edge},
+    model::Sealer,
+    whatsapp::Graph,
+    work::{Agent, Dispatch, Intake, Receipts, Seal},
+};
+
+/// Connections of a process: loops and edges hold one only while a statement runs.
+const CONNECTIONS: usize = 12;
+
+/// The process's metrics. At most once.
+pub fn recorder() -> anyhow::Result<PrometheusHandle> {
+    let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+    Ok(PrometheusBuilder::new().set_buckets(&buckets)?.install_recorder()?)
+}
+
+/// Runs these parts until `stop`: takes no more work, lets what runs end, writes its outcomes, gives leases back.
+pub async fn run(config: &Config, parts: &[Part], listener: Option<TcpListener>, metrics: PrometheusHandle, stop: CancellationToken) -> anyhow::Result<()> {
+    let url = config.database_url.clone().context("DATABASE_URL is not set")?;
+    let db = Db::new(&url, CONNECTIONS)?;
+    let health = Health::default();
+    // The edges stop first: what they take in while loops end would only wait for the next process.
+    let mut edges = JoinSet::new();
+    if let Some(listener) = listener.filter(|_| parts.contains(&Part::Http)) {
+        let edge = Arc::new(Edge::new(config, db.clone(), health.clone(), metrics)?);
+        edges.spawn(http::run(listener, edge, stop.clone()));
+    }
+    let mut loops = JoinSet::new();
+    let queues: Vec<&'static str> = parts.iter().filter(|p| **p != Part::Http).map(|p| p.name()).collect();
+    if !queues.is_empty() {
+        for queue in &queues {
+            health.bad(queue, "starting");
+        }
+        tokio::select! {
+            () = schema(&db, &health) => start(config, parts, &url, &db, &health, &stop, &mut loops)?,
+            () = stop.cancelled() => {}
+        }
+    }
+    stop.cancelled().await;
+    info!("stopping");
+    while let Some(ended) = edges.join_next().await {
+        ended??;
+    }
+    while let Some(ended) = loops.join_next().await {
+        ended?;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits until the database is there and its schema is current.
+async fn schema(db: &Db, health: &Health) {
+    let mut said = String::new();
+    loop {
+        let problem = match db.get().await {
+            Ok(client) => match migrate::pending(&client).await {
+                Ok(pending) if pending.is_empty() => break,
+                Ok(_) => "the schema is not current: run `tidings migrate`".to_owned(),
+                Err(error) => format!("{error:#}"),
+            },
+            Err(error) => format!("{error:#}"),
+        };
+        health.bad("schema", &problem);
+        if problem != said {
+            warn!(problem, "waiting for the database");
+            said = problem;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    health.good("schema");
+}
+
+fn start(
+    config: &Config, parts: &[Part], url: &str, db: &Db, health: &Health, stop: &CancellationToken, loops: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let bells = Bells::new(&parts.iter().filter(|p| **p != Part::Http).map(|p| p.name()).collect::<Vec<_>>());
+    let listener = Listener { url: url.to_owned(), db: db.clone(), bells: bells.clone(), health: health.clone(), stop: CancellationToken::new() };
+    // Listens until the loops have ended.
+    let listening = listener.stop.clone().drop_guard();
+    tokio::spawn(listener.run());
+
+    let key = config.key().map_err(anyhow::Error::msg)?.context("SECRETS_KEY is not set")?;
+    let graph = || Graph::new(&config.graph_api_url, &config.graph_api_version);
+    let fallback = config.meta_system_user_access_token.clone().filter(|t| !t.is_empty());
+    let mut launch = Launch { db, health, bells: &bells, stop, loops };
+    for part in parts {
+        match part {
+            Part::Http => {}
+            Part::Intake => launch.spawn(Intake),
+            Part::Agent => launch.spawn(Agent::new(Sealer::new(&key)?, Keys::new(config), config.networks().map_err(anyhow::Error::msg)?)?),
+            Part::Dispatch => launch.spawn(Dispatch::new(graph()?, Sealer::new(&key)?, fallback.clone())),
+            Part::Receipts => launch.spawn(Receipts::new(graph()?, Sealer::new(&key)?, fallback.clone())),
+            Part::Seal => launch.spawn(Seal(Sealer::new(&key)?)),
+        }
+    }
+    let stop = stop.clone();
+    loops.spawn(async move {
+        stop.cancelled().await;
+        drop(listening);
+    });
+    Ok(())
+}
+
+struct Launch<'a> {
+    db: &'a Db,
+    health: &'a Health,
+    bells: &'a Bells,
+    stop: &'a CancellationToken,
+    loops: &'a mut JoinSet<()>,
+}
+
+impl Launch<'_> {
+    fn spawn<W: Work>(&mut self, work: W) {
+        let worker = Worker::new(work, self.db.clone(), self.bells.of(W::QUEUE), self.health.clone(), self.stop.clone());
+        self.loops.spawn(worker.run());
+    }
+}
