@@ -172,9 +172,7 @@ impl Config {
 
     /// The Meta apps. An error when ids and secrets do not pair up.
     pub fn apps(&self) -> Result<Vec<App>, String> {
-        let split = |list: &str| -> Vec<String> {
-            if list.is_empty() { Vec::new() } else { list.split('|').map(|s| s.trim().to_owned()).collect() }
-        };
+        let split = |list: &str| -> Vec<String> { if list.is_empty() { Vec::new() } else { list.split('|').map(|s| s.trim().to_owned()).collect() } };
         let (ids, secrets) = (split(&self.meta_app_id), split(&self.meta_app_secret));
         if secrets.iter().any(String::is_empty) {
             return Err("META_APP_SECRET has an empty element between its |".to_owned());
@@ -200,9 +198,7 @@ impl Config {
             .split(',')
             .map(str::trim)
             .filter(|s| !s.is_empty())
-            .map(|s| {
-                s.parse().or_else(|_| s.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| format!("OUTBOUND_ALLOW: {s} is no network"))
-            })
+            .map(|s| s.parse().or_else(|_| s.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| format!("OUTBOUND_ALLOW: {s} is no network")))
             .collect()
     }
 }

@@ -65,9 +65,8 @@ fn main() -> ExitCode {
         _ => {}
     }
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new(if matches!(cli.command, Command::Dev(_)) { "warn,tidings::work=info" } else { "info" })
-    });
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(if matches!(cli.command, Command::Dev(_)) { "warn,tidings::work=info" } else { "info" }));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         log.compact().init();
@@ -106,7 +105,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 tidings::db::migrate::run(&mut migrate::connect(&url()?).await?).await?;
             }
             let listener = match parts.contains(&Part::Http) {
-                true => Some(TcpListener::bind(config.listen_addr).await.with_context(|| format!("LISTEN_ADDR: cannot listen on {}", config.listen_addr))?),
+                true => Some(
+                    TcpListener::bind(config.listen_addr).await.with_context(|| format!("LISTEN_ADDR: cannot listen on {}", config.listen_addr))?,
+                ),
                 false => None,
             };
             serve::run(&config, &parts, listener, serve::recorder()?, on_signal()?).await?;

@@ -29,7 +29,13 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
 }
 
 /// Runs these parts until `stop`: takes no more work, lets what runs end, writes its outcomes, gives leases back.
-pub async fn run(config: &Config, parts: &[Part], listener: Option<TcpListener>, metrics: PrometheusHandle, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: &Config,
+    parts: &[Part],
+    listener: Option<TcpListener>,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let url = config.database_url.clone().context("DATABASE_URL is not set")?;
     let db = Db::new(&url, CONNECTIONS)?;
     let health = Health::default();
@@ -85,7 +91,13 @@ async fn schema(db: &Db, health: &Health) {
 }
 
 fn start(
-    config: &Config, parts: &[Part], url: &str, db: &Db, health: &Health, stop: &CancellationToken, loops: &mut JoinSet<()>,
+    config: &Config,
+    parts: &[Part],
+    url: &str,
+    db: &Db,
+    health: &Health,
+    stop: &CancellationToken,
+    loops: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let bells = Bells::new(&parts.iter().filter(|p| **p != Part::Http).map(|p| p.name()).collect::<Vec<_>>());
     let listener = Listener { url: url.to_owned(), db: db.clone(), bells: bells.clone(), health: health.clone(), stop: CancellationToken::new() };

@@ -76,8 +76,8 @@ declare
   tids tid[] := '{}';
   got tid[];
   share int;
-  org uuid;
-  lane text;
+  v_org uuid;
+  v_lane text;
   wrapped boolean;
   more boolean;
 begin
@@ -100,29 +100,29 @@ begin
   foreach share in array array[greatest(1, p_limit / 8), p_limit] loop
     more := false;
     wrapped := p_after is null or p_organization is not null;
-    org := case when p_organization is null then p_after end;
-    lane := U&'\+10FFFF';
+    v_org := case when p_organization is null then p_after end;
+    v_lane := U&'\+10FFFF';
     loop
       if p_organization is not null then
-        select t.organization_id, t.lane into org, lane from bus.tasks t
-        where t.queue = p_queue and t.organization_id = p_organization and (org is null or t.lane > lane)
+        select t.organization_id, t.lane into v_org, v_lane from bus.tasks t
+        where t.queue = p_queue and t.organization_id = p_organization and (v_org is null or t.lane > v_lane)
         order by t.lane limit 1;
-      elsif org is null then
-        select t.organization_id, t.lane into org, lane from bus.tasks t
+      elsif v_org is null then
+        select t.organization_id, t.lane into v_org, v_lane from bus.tasks t
         where t.queue = p_queue order by t.organization_id, t.lane limit 1;
       else
-        select t.organization_id, t.lane into org, lane from bus.tasks t
-        where t.queue = p_queue and (t.organization_id, t.lane) > (org, lane)
+        select t.organization_id, t.lane into v_org, v_lane from bus.tasks t
+        where t.queue = p_queue and (t.organization_id, t.lane) > (v_org, v_lane)
         order by t.organization_id, t.lane limit 1;
       end if;
       if not found then
         exit when wrapped;
         wrapped := true;
-        org := null;
+        v_org := null;
         continue;
       end if;
-      exit when wrapped and p_after is not null and p_organization is null and org > p_after;
-      got := bus.candidates_of(p_queue, org, lane, least(share, p_limit - cardinality(tids)), tids, p_now);
+      exit when wrapped and p_after is not null and p_organization is null and v_org > p_after;
+      got := bus.candidates_of(p_queue, v_org, v_lane, least(share, p_limit - cardinality(tids)), tids, p_now);
       more := more or cardinality(got) >= share;
       tids := tids || got;
       exit when cardinality(tids) >= p_limit;

@@ -1,8 +1,8 @@
 //! AI agents: from rows to a prompt, and the wire dialects of model providers.
 
 pub mod context;
-mod provider;
 pub mod protocol;
+mod provider;
 
 pub use context::{Context, Prompt, Role, Turn};
 pub use provider::{Endpoint, Keys, endpoint};

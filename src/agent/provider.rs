@@ -73,7 +73,10 @@ mod tests {
     fn shortcuts_and_urls() {
         let keys = Keys { groq: Some("g".into()), ..Keys::default() };
         let groq = endpoint(&agent(json!({"api_url": "groq"})), None, &keys).expect("an endpoint");
-        assert_eq!((groq.base.as_str(), groq.key.as_deref(), groq.model.as_str()), ("https://api.groq.com/openai/v1", Some("g"), "openai/gpt-oss-20b"));
+        assert_eq!(
+            (groq.base.as_str(), groq.key.as_deref(), groq.model.as_str()),
+            ("https://api.groq.com/openai/v1", Some("g"), "openai/gpt-oss-20b")
+        );
         assert!(endpoint(&agent(json!({})), None, &keys).expect_err("no key").contains("OPENAI_API_KEY"));
         let own = endpoint(&agent(json!({"api_url": "https://llm.example/v1/chat/completions", "model": "m"})), None, &keys).expect("an endpoint");
         assert_eq!((own.base.as_str(), own.key, own.trusted), ("https://llm.example/v1", None, false));

@@ -126,6 +126,8 @@ impl Phone {
             let answers: Vec<&Value> = messages[said..].iter().filter(|m| m["own"] != true).collect();
             if !answers.is_empty() && answers.iter().all(|m| m["state"] == "read") {
                 answers.iter().for_each(|m| println!("{}", text(m)));
+                // The receipt was taken; give it a moment to reach the row, for scripts that look at it next.
+                tokio::time::sleep(Duration::from_millis(500)).await;
                 return Ok(());
             }
             messages = self.inbox(messages.len(), 500).await?;

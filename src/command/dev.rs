@@ -183,12 +183,16 @@ async fn furnish(client: &Client, config: &Config, notes: &mut Notes) -> anyhow:
     let organization = match known {
         Some(id) => id,
         None => {
-            let row = client.query_one("insert into public.organizations (name, extra) values ('Demo', '{\"response_delay_seconds\": 1}') returning id", &[]).await?;
+            let row = client
+                .query_one("insert into public.organizations (name, extra) values ('Demo', '{\"response_delay_seconds\": 1}') returning id", &[])
+                .await?;
             row.get(0)
         }
     };
     if known.is_none() || notes.api_key.is_empty() {
-        let row = client.query_one("insert into public.api_keys (organization_id, name, role) values ($1, 'demo', 'admin') returning key", &[&organization]).await?;
+        let row = client
+            .query_one("insert into public.api_keys (organization_id, name, role) values ($1, 'demo', 'admin') returning key", &[&organization])
+            .await?;
         notes.api_key = row.get(0);
     }
     notes.organization_id = Some(organization);
@@ -200,12 +204,19 @@ async fn furnish(client: &Client, config: &Config, notes: &mut Notes) -> anyhow:
         )
         .await?;
     // A model of one's own, where there is a key for one; otherwise the sandbox's, whose address changes.
-    let model = if config.openai_api_key.is_some() { json!({"api_url": "openai"}) } else { json!({"api_url": format!("{}/v1", notes.sandbox), "model": "sandbox"}) };
-    let updated = client.execute("update public.agents set extra = $2 where organization_id = $1 and name = 'Demo agent'", &[&organization, &model]).await?;
+    let model = if config.openai_api_key.is_some() {
+        json!({"api_url": "openai"})
+    } else {
+        json!({"api_url": format!("{}/v1", notes.sandbox), "model": "sandbox"})
+    };
+    let updated =
+        client.execute("update public.agents set extra = $2 where organization_id = $1 and name = 'Demo agent'", &[&organization, &model]).await?;
     if updated == 0 {
         let mut extra = model;
         extra["instructions"] = json!("You answer the customers of a small shop, in a friendly way and in one or two sentences.");
-        client.execute("insert into public.agents (organization_id, name, ai, extra) values ($1, 'Demo agent', true, $2)", &[&organization, &extra]).await?;
+        client
+            .execute("insert into public.agents (organization_id, name, ai, extra) values ($1, 'Demo agent', true, $2)", &[&organization, &extra])
+            .await?;
     }
     Ok(())
 }

@@ -28,14 +28,24 @@ pub async fn run(url: &str, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn table(status: &Value) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{:<10} {:>7} {:>7} {:>8} {:>6} {:>9} {:>10} {:>6}  LAST FAILURE", "QUEUE", "DEPTH", "DUE", "RUNNING", "HELD", "RETRYING", "OLDEST", "DEAD");
+    let _ = writeln!(
+        out,
+        "{:<10} {:>7} {:>7} {:>8} {:>6} {:>9} {:>10} {:>6}  LAST FAILURE",
+        "QUEUE", "DEPTH", "DUE", "RUNNING", "HELD", "RETRYING", "OLDEST", "DEAD"
+    );
     for (queue, q) in status["queues"].as_object().into_iter().flatten() {
+        let count = |key: &str| q[key].as_u64().unwrap_or_default();
         let oldest = format!("{:.1} s", q["oldest_seconds"].as_f64().unwrap_or_default());
         let error: String = q["last_error"].as_str().unwrap_or_default().chars().take(60).collect();
         let _ = writeln!(
             out,
             "{queue:<10} {:>7} {:>7} {:>8} {:>6} {:>9} {oldest:>10} {:>6}  {error}",
-            q["depth"], q["due"], q["running"], q["held"], q["retrying"], q["dead"]
+            count("depth"),
+            count("due"),
+            count("running"),
+            count("held"),
+            count("retrying"),
+            count("dead")
         );
     }
     let journal = &status["journal"];

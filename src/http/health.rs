@@ -17,11 +17,7 @@ pub async fn ready(edge: &Edge) -> Answer {
         },
         Err(error) => problems.push(format!("database: {error:#}")),
     }
-    if problems.is_empty() {
-        text(StatusCode::OK, "ready\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
-    }
+    if problems.is_empty() { text(StatusCode::OK, "ready\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n") }
 }
 
 /// Counters of the process, and the state of the queues as the database sees it now.

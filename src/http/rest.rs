@@ -59,8 +59,5 @@ fn refused(error: &DbError) -> Answer {
         c if c.starts_with("40") || c.starts_with("53") || c.starts_with("57") || c.starts_with("08") => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
-    json_answer(
-        status,
-        &serde_json::json!({"code": code, "message": error.message(), "details": error.detail(), "hint": error.hint()}),
-    )
+    json_answer(status, &serde_json::json!({"code": code, "message": error.message(), "details": error.detail(), "hint": error.hint()}))
 }

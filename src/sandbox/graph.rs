@@ -118,7 +118,9 @@ fn refuse(body: &Value) -> Option<Answer> {
             None => "type is required",
             Some(kind) if body[kind].is_null() => "the object of the type is required",
             Some("text") if body["text"]["body"].as_str().is_none_or(str::is_empty) => "text.body is required",
-            Some("text") if body["text"]["body"].as_str().is_some_and(|b| b.encode_utf16().count() > TEXT) => "text.body has more than 4096 characters",
+            Some("text") if body["text"]["body"].as_str().is_some_and(|b| b.encode_utf16().count() > TEXT) => {
+                "text.body has more than 4096 characters"
+            }
             Some(_) => return None,
         }
     };

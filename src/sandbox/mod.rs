@@ -161,7 +161,8 @@ impl Sandbox {
     async fn route(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, 4 * 1024 * 1024).collect().await.map_err(io::Error::other)?.to_bytes();
-        let token = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+        let token =
+            parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
         let segments: Vec<&str> = parts.uri.path().split('/').filter(|s| !s.is_empty()).collect();
         let value = || serde_json::from_slice::<Value>(&body).unwrap_or_default();
         match (&parts.method, segments.as_slice()) {
@@ -171,7 +172,10 @@ impl Sandbox {
             (&Method::GET, ["sandbox", "phone", address]) => {
                 let query = parts.uri.query().unwrap_or_default();
                 let number = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(k, _)| k == name).and_then(|(_, v)| v.parse::<u64>().ok());
-                Ok(json_answer(200, &self.inbox(address, usize::try_from(number("after").unwrap_or(0)).unwrap_or(0), number("wait_ms").unwrap_or(0)).await))
+                Ok(json_answer(
+                    200,
+                    &self.inbox(address, usize::try_from(number("after").unwrap_or(0)).unwrap_or(0), number("wait_ms").unwrap_or(0)).await,
+                ))
             }
             (&Method::GET, ["sandbox", "sent"]) => Ok(json_answer(200, &json!(self.sent()))),
             (&Method::GET, ["sandbox", "asked"]) => Ok(json_answer(200, &json!(self.asked()))),

@@ -140,13 +140,9 @@ mod tests {
 
     #[test]
     fn inbound() {
-        for (phone, markdown) in [
-            ("*bold*", "**bold**"),
-            ("*a* *b*", "**a** **b**"),
-            ("(*a*)", "(**a**)"),
-            ("~*x*~", "~~**x**~~"),
-            ("*_x_*", "**_x_**"),
-        ] {
+        for (phone, markdown) in
+            [("*bold*", "**bold**"), ("*a* *b*", "**a** **b**"), ("(*a*)", "(**a**)"), ("~*x*~", "~~**x**~~"), ("*_x_*", "**_x_**")]
+        {
             assert_eq!(to_markdown(phone), markdown, "{phone}");
         }
         for same in ["*a *", "a*b*", "2*3*4", "*a\nb*", "**x**", "_x_", "`*a*`"] {

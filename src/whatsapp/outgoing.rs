@@ -48,7 +48,9 @@ pub fn request(message: &Message) -> Result<Value, Failure> {
         (Some("text"), _) => ("text", json!({"body": to_whatsapp(content["text"].as_str().unwrap_or_default())})),
         (Some("file"), "audio" | "image" | "video" | "document" | "sticker") => (kind, file(kind, content)?),
         (Some("data"), kind) if !kind.is_empty() && kind != "type" => (kind, content["data"].clone()),
-        (kind_of, _) => return Err(Failure::refused("unsupported", format!("content of type {} and kind {kind} cannot be sent", kind_of.unwrap_or("?")))),
+        (kind_of, _) => {
+            return Err(Failure::refused("unsupported", format!("content of type {} and kind {kind} cannot be sent", kind_of.unwrap_or("?"))));
+        }
     };
     body["type"] = json!(name);
     body[name] = object;
@@ -131,7 +133,8 @@ mod tests {
 
     #[test]
     fn files_in_storage_are_refused_in_words() {
-        let failure = request(&message(json!({"type":"file","kind":"image","file":{"uri":"internal://media/x","mime_type":"image/png"}}))).expect_err("refused");
+        let failure = request(&message(json!({"type":"file","kind":"image","file":{"uri":"internal://media/x","mime_type":"image/png"}})))
+            .expect_err("refused");
         assert!(failure.text.contains("content.file.uri"));
     }
 

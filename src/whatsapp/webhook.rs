@@ -118,7 +118,12 @@ fn read_messages(value: &Value, place: &Place, events: &mut Vec<Value>) {
         events.push(read_status(status, place).unwrap_or_else(|detail| park(place, "other_shape", &detail, status.clone())));
     }
     for error in list("errors") {
-        events.push(park(place, "number_error", error["message"].as_str().or(error["title"].as_str()).unwrap_or("an error of the number"), error.clone()));
+        events.push(park(
+            place,
+            "number_error",
+            error["message"].as_str().or(error["title"].as_str()).unwrap_or("an error of the number"),
+            error.clone(),
+        ));
     }
     let known = ["messaging_product", "metadata", "contacts", "messages", "statuses", "errors"];
     if let Some(object) = value.as_object() {
@@ -229,7 +234,10 @@ mod tests {
     use super::*;
 
     fn types(body: &Value) -> Vec<String> {
-        events(1, body.to_string().as_bytes()).iter().map(|e| format!("{}{}", e["type"].as_str().unwrap_or("?"), e["reason"].as_str().map(|r| format!(":{r}")).unwrap_or_default())).collect()
+        events(1, body.to_string().as_bytes())
+            .iter()
+            .map(|e| format!("{}{}", e["type"].as_str().unwrap_or("?"), e["reason"].as_str().map(|r| format!(":{r}")).unwrap_or_default()))
+            .collect()
     }
 
     fn webhook(value: Value) -> Value {
@@ -273,12 +281,17 @@ mod tests {
         assert_eq!(events(1, b"{").len(), 1);
         assert_eq!(types(&json!([1])), ["park:other_shape"]);
         assert_eq!(types(&json!({"object": "page", "entry": []})), ["park:other_shape"]);
-        assert_eq!(types(&json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [{"field": "security", "value": {}}]}]})), ["park:unknown_field"]);
+        assert_eq!(
+            types(&json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [{"field": "security", "value": {}}]}]})),
+            ["park:unknown_field"]
+        );
     }
 
     #[test]
     fn half_emoji_and_nul() {
-        let body = webhook(json!({"messages": [{"id": "wamid.1", "from": "549", "timestamp": "1780000000", "type": "text", "text": {"body": "HERE"}}]})).to_string();
+        let body =
+            webhook(json!({"messages": [{"id": "wamid.1", "from": "549", "timestamp": "1780000000", "type": "text", "text": {"body": "HERE"}}]}))
+                .to_string();
         let events = events(1, body.replace("HERE", "a\\\\ud83d\\ud83d\\u0000\\ud83d\\ude00").as_bytes());
         assert_eq!(events[0]["content"]["text"], "a\\ud83d\u{FFFD}\u{FFFD}😀");
     }

@@ -51,7 +51,10 @@ impl Agent {
     async fn answer(&self, context: &Context) -> Result<Option<(String, bool)>, Failure> {
         let Some(prompt) = context.prompt(Utc::now()) else { return Ok(None) };
         if let Some(protocol) = context.agent.text("protocol").filter(|p| *p != "chat_completions") {
-            return Err(Failure::Hopeless(format!("the agent {} has the protocol {protocol}; chat_completions is the one there is", context.agent.name)));
+            return Err(Failure::Hopeless(format!(
+                "the agent {} has the protocol {protocol}; chat_completions is the one there is",
+                context.agent.name
+            )));
         }
         let own_key = context.credential.as_ref().map(|c| self.sealer.open(c)).transpose().map_err(|e| Failure::Hopeless(e.to_string()))?;
         let endpoint = endpoint(&context.agent, own_key, &self.keys).map_err(Failure::Hopeless)?;
@@ -67,7 +70,8 @@ impl Agent {
         }
         let away = |text: String| Failure::Later(None, format!("the model could not be asked: {text}"));
         let response = request.json(&chat_completions::request(endpoint, &context.agent, prompt)).send().await;
-        let response = response.map_err(|e| if outbound::is_refused(&e) { Failure::Hopeless(outbound::describe(&e)) } else { away(outbound::describe(&e)) })?;
+        let response =
+            response.map_err(|e| if outbound::is_refused(&e) { Failure::Hopeless(outbound::describe(&e)) } else { away(outbound::describe(&e)) })?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         let body = outbound::read(response, ANSWER).await.map_err(away)?;

@@ -12,7 +12,7 @@ use super::Tokens;
 use crate::{
     bus::{Task, Work},
     db::Db,
-    model::{Credential, Sealer},
+    model::{Credential, Sealer, now},
     whatsapp::{self, Failure, Graph, Message, Verdict},
 };
 
@@ -55,7 +55,7 @@ impl Dispatch {
             text,
         })?;
         let accepted = self.graph.send(&task.lane, &token, &body).await?;
-        let mut status = json!({ accepted.state: chrono::Utc::now() });
+        let mut status = json!({ accepted.state: now() });
         if task.attempt > 1 {
             // What earlier attempts left behind.
             status["errors"] = Value::Null;
@@ -91,7 +91,7 @@ impl Work for Dispatch {
         outcome["age"] = json!(began.elapsed().as_secs_f64());
         let name = outcome["outcome"].as_str().unwrap_or_default().to_owned();
         if name == "accepted" {
-            info!(message_id = %id, organization_id = %task.organization_id, external_id = %outcome["external_id"], "sent");
+            info!(message_id = %id, organization_id = %task.organization_id, external_id = outcome["external_id"].as_str(), "sent");
         }
         counter!("tidings_sends_total", "outcome" => name).increment(1);
         outcome
@@ -114,7 +114,7 @@ fn unsent(failure: &Failure) -> Value {
     let mut outcome = json!({"error": failure.text, "status": {"errors": errors}});
     let (name, holds) = match failure.verdict {
         Verdict::Permanent => {
-            outcome["status"]["failed"] = json!(chrono::Utc::now());
+            outcome["status"]["failed"] = json!(now());
             ("failed", false)
         }
         Verdict::Retry(after) => {

@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn a_request() {
         let endpoint = Endpoint { base: String::new(), key: None, model: "m".into(), trusted: true };
-        let agent: Named = serde_json::from_value(json!({"id": uuid::Uuid::nil(), "name": "A", "extra": {"temperature": 0.5, "max_tokens": 9}})).expect("an agent");
+        let agent: Named =
+            serde_json::from_value(json!({"id": uuid::Uuid::nil(), "name": "A", "extra": {"temperature": 0.5, "max_tokens": 9}})).expect("an agent");
         let prompt = Prompt { system: "s".into(), turns: vec![Turn { role: Role::User, text: "hi".into() }], forget: false };
         assert_eq!(
             request(&endpoint, &agent, &prompt),

@@ -1,0 +1,15 @@
+//! The product as its users meet it: a real PostgreSQL, real sockets, the real binary. Only Meta and the model are played,
+//! by the sandbox. Run by `scripts/test`, which provides the server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agent;
+mod bus;
+mod dispatch;
+mod edge;
+mod experiments;
+mod intake;
+mod main_job;
+mod operate;
+mod restart;
+mod schema;
+mod support;
