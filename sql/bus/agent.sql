@@ -34,18 +34,21 @@ create or replace function bus.agent_history(p_organization uuid, p_conversation
 language sql stable
 set search_path = ''
 as $$
+  -- In the order of arrival: providers' times are whole seconds, so by them a question that came right after an answer
+  -- would stand before it. What was imported later keeps its own time.
   select coalesce(jsonb_agg(jsonb_build_object(
-      'id', x.id, 'external_id', x.external_id, 'direction', x.direction, 'agent_id', x.agent_id,
-      'content', x.content, 'deleted', x.status ? 'deleted', 'timestamp', x."timestamp") order by x."timestamp", x.id), '[]')
+      'external_id', x.external_id, 'direction', x.direction, 'content', x.content, 'deleted', x.status ? 'deleted',
+      'program', x.agent_id is null and x.status ? 'pending', 'timestamp', x."timestamp") order by x.arrived, x.id), '[]')
   from (
-    select m.* from public.messages m
+    select m.*, case when m.created_at < m."timestamp" + interval '10 minutes' then m.created_at else m."timestamp" end as arrived
+    from public.messages m
     where m.organization_id = p_organization and m.conversation_id = p_conversation
       -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
       and m."timestamp" > now() - interval '7 days' and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
     order by m."timestamp" desc, m.id desc limit 50
   ) x
 $$;
-comment on function bus.agent_history(uuid, uuid) is 'The newest 50 messages of the last 7 days, oldest first.';
+comment on function bus.agent_history(uuid, uuid) is 'The newest 50 messages of the last 7 days, in the order of arrival. program: sent by no agent and no person.';
 
 create or replace function bus.agent_context(p_organization uuid, p_conversation uuid, p_message uuid) returns jsonb
 language plpgsql
@@ -85,7 +88,7 @@ begin
   -- A greeting for whoever writes for the first time; it does not stand in for the answer.
   if coalesce(o.extra ->> 'welcome_message', '') <> ''
     and not exists (select from public.messages m where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'outgoing') then
-    perform bus.answer(c, a.id, jsonb_build_array(jsonb_build_object(
+    perform bus.answer(c, null, jsonb_build_array(jsonb_build_object(
       'version', '1', 'type', 'text', 'kind', 'text', 'text', o.extra ->> 'welcome_message')), 'outgoing');
   end if;
   if a.id is null then

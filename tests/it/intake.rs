@@ -129,7 +129,8 @@ async fn an_unknown_number_is_parked_and_replayed_when_it_appears() {
 #[tokio::test]
 async fn whatever_is_not_understood_is_kept_and_shown() {
     let world = World::new().await;
-    world.furnished().await;
+    let organization = world.organization(json!({})).await;
+    world.number(organization, NUMBER).await;
     let process = world.serve().await;
     for body in ["this is no JSON", "[1, 2]", "{\"object\": \"whatsapp_business_account\", \"entry\": 7}"] {
         assert_eq!(world.webhook(&process, body).await.status(), 200);
