@@ -920,10 +920,14 @@ CREATE FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uuid, p
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('intake', p_worker, p_limit, p_after, p_awake) c);
   return query
   select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version, j.body
-  from bus.claim('intake', p_worker, p_limit, p_after, p_awake) t
+  from unnest(claimed) t
   left join bus.journal j on j.id = t.subject::bigint;
 end
 $$;
@@ -944,7 +948,11 @@ CREATE FUNCTION bus.claim_receipts(p_worker uuid, p_limit integer, p_after uuid,
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c);
   return query
   select c.queue, c.organization_id, c.key, c.id, m.organization_address, c.attempt, c.version,
     jsonb_build_object(
@@ -952,7 +960,7 @@ begin
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
       'typing', coalesce((m.status ->> 'typing')::timestamptz > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
-  from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c
+  from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
     and m.external_id is not null and m."timestamp" > now() - interval '30 days';
 end
@@ -974,12 +982,16 @@ CREATE FUNCTION bus.claim_seal(p_worker uuid, p_limit integer, p_after uuid, p_a
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('seal', p_worker, p_limit, p_after, p_awake) c);
   return query
   select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version,
     jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
                        'path', c.path, 'plain', c.plain)
-  from bus.claim('seal', p_worker, p_limit, p_after, p_awake) t
+  from unnest(claimed) t
   left join secrets.credentials c
     on c.organization_id = t.organization_id
     and c.subject || ' ' || c.subject_key || ' ' || c.path = t.key

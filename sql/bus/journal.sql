@@ -21,10 +21,14 @@ returns table (queue text, organization_id uuid, key text, id bigint, lane text,
 language plpgsql
 set search_path = ''
 as $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('intake', p_worker, p_limit, p_after, p_awake) c);
   return query
   select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version, j.body
-  from bus.claim('intake', p_worker, p_limit, p_after, p_awake) t
+  from unnest(claimed) t
   left join bus.journal j on j.id = t.subject::bigint;
 end
 $$;

@@ -5,7 +5,11 @@ returns setof bus.job
 language plpgsql
 set search_path = ''
 as $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c);
   return query
   select c.queue, c.organization_id, c.key, c.id, m.organization_address, c.attempt, c.version,
     jsonb_build_object(
@@ -13,7 +17,7 @@ begin
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
       'typing', coalesce((m.status ->> 'typing')::timestamptz > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
-  from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c
+  from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
     and m.external_id is not null and m."timestamp" > now() - interval '30 days';
 end

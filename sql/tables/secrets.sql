@@ -90,12 +90,16 @@ returns setof bus.job
 language plpgsql
 set search_path = ''
 as $$
+declare
+  claimed bus.claimed[];
 begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('seal', p_worker, p_limit, p_after, p_awake) c);
   return query
   select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version,
     jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
                        'path', c.path, 'plain', c.plain)
-  from bus.claim('seal', p_worker, p_limit, p_after, p_awake) t
+  from unnest(claimed) t
   left join secrets.credentials c
     on c.organization_id = t.organization_id
     and c.subject || ' ' || c.subject_key || ' ' || c.path = t.key

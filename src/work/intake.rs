@@ -27,7 +27,7 @@ impl Work for Intake {
     }
 
     async fn run(&self, task: Task, body: Self::Job) -> Self::Done {
-        let Some(body) = body else { return Ok(Vec::new()) };
+        let body = body.ok_or("its journal entry is gone")?;
         let journal = task.key.parse().map_err(|_| "its key is no journal entry".to_owned())?;
         Ok(whatsapp::events(journal, &body))
     }

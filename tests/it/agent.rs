@@ -219,7 +219,7 @@ async fn killed_while_the_model_thinks_it_is_answered_after_all_and_once() {
     say(&world, "hello?").await;
     eventually("the model thinks", || async { world.sandbox.asked().len() == 1 }).await;
     process.signal("-KILL");
-    process.wait();
+    process.wait().await;
     let _process = world.serve().await;
     settled(&world, 1).await;
     assert_eq!(answers(&world).await, ["You said: hello?"]);

@@ -36,7 +36,7 @@ impl Work for Count {
 
     async fn run(&self, task: Task, _: ()) {
         // Some take a moment.
-        if task.id % 7 == 0 {
+        if task.id.rem_euclid(7) == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -82,11 +82,11 @@ async fn write(world: &World, count: usize) {
                     .unwrap();
                 transaction.batch_execute("select bus.ring('test')").await.unwrap();
                 let dice = rand(w * 1000 + n);
-                if dice % 3 == 0 {
+                if dice.is_multiple_of(3) {
                     tokio::time::sleep(Duration::from_millis(dice % 60)).await;
                 }
                 transaction.commit().await.unwrap();
-                if dice % 5 == 0 {
+                if dice.is_multiple_of(5) {
                     tokio::time::sleep(Duration::from_millis(dice % 150)).await;
                 }
             }

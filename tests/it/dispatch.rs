@@ -23,7 +23,7 @@ async fn killed_between_acceptance_and_commit_it_is_sent_once() {
     let id = world.send(organization, "549", "once").await;
     eventually("Graph has it", || async { world.sandbox.sent().len() == 1 }).await;
     process.signal("-KILL");
-    process.wait();
+    process.wait().await;
     let _process = world.serve().await;
     // The lease runs out; the message is held and says why.
     world.until("held", "select held_since is not null from bus.tasks where queue = 'dispatch'").await;
@@ -105,7 +105,7 @@ async fn meta_away_delays_and_never_loses() {
     let status: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(status["numbers"][0]["state"], "waiting", "{status}");
     process.signal("-TERM");
-    assert_eq!(process.wait(), 0);
+    assert_eq!(process.wait().await, 0);
     world.sandbox_url = right;
     let _process = world.serve().await;
     world.until("all are read", "select bool_and(status ? 'read') from public.messages").await;

@@ -101,7 +101,7 @@ async fn sigterm_drains_and_gives_back() {
     }
     tokio::time::sleep(Duration::from_millis(400)).await;
     process.signal("-TERM");
-    assert_eq!(process.wait(), 0);
+    assert_eq!(process.wait().await, 0);
     // What was on its way arrived and was written down; the rest is free to be claimed at once.
     let sent = world.sandbox.sent().len() as i64;
     assert_eq!(world.count("public.messages where status ? 'accepted'").await, sent);

@@ -199,6 +199,28 @@ async fn people_without_a_phone_can_write_and_be_answered() {
 }
 
 #[tokio::test]
+async fn a_stream_of_webhooks_is_stored_to_the_last_one() {
+    // Claims and new entries run into each other all the time.
+    let world = World::new().await;
+    let organization = world.organization(json!({})).await;
+    world.number(organization, NUMBER).await;
+    let process = world.serve().await;
+    let writers = (0..16).map(|w| {
+        let (world, process) = (&world, &process);
+        async move {
+            for n in 0..60 {
+                let id = format!("wamid.{w}.{n}");
+                assert_eq!(world.webhook(process, text_webhook(NUMBER, &format!("549{w}"), &id, now(), "x").to_string()).await.status(), 200);
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    world.until("all are stored", "select count(*) = 960 from public.messages").await;
+    world.idle().await;
+    assert_eq!(world.count("bus.dead").await, 0);
+}
+
+#[tokio::test]
 async fn a_thousand_items_in_one_body() {
     let world = World::new().await;
     let organization = world.organization(json!({})).await;

@@ -51,7 +51,7 @@ async fn logs_and_errors_hold_ids_and_no_bodies_or_secrets() {
         ..Default::default()
     });
     world.sandbox.fault(tidings::sandbox::Fault { on: "model".into(), times: Some(1), status: Some(500), ..Default::default() });
-    let mut child = world
+    let child = world
         .command(&["serve"])
         .env("LISTEN_ADDR", format!("127.0.0.1:{}", world.port()))
         .env("RUST_LOG", "debug,hyper=off,hyper_util=off,reqwest=off,tokio_postgres=off,rustls=off")

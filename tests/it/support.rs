@@ -44,12 +44,14 @@ impl Process {
         assert!(done.success());
     }
 
-    pub fn wait(&mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap_or(-1)
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+    /// Waits for its end, while the sandbox goes on.
+    pub async fn wait(&mut self) -> i32 {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
