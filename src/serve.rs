@@ -101,6 +101,7 @@ fn start(
 ) -> anyhow::Result<()> {
     let bells = Bells::new(&parts.iter().filter(|p| **p != Part::Http).map(|p| p.name()).collect::<Vec<_>>());
     let listener = Listener { url: url.to_owned(), db: db.clone(), bells: bells.clone(), health: health.clone(), stop: CancellationToken::new() };
+    health.bad("listener", "starting");
     // Listens until the loops have ended.
     let listening = listener.stop.clone().drop_guard();
     tokio::spawn(listener.run());

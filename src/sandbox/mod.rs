@@ -131,6 +131,19 @@ impl Sandbox {
         self.lock().sent.clone()
     }
 
+    /// How many messages Graph took on and phones wrote, kept or not.
+    pub fn count(&self) -> u64 {
+        self.lock().count
+    }
+
+    /// Forgets what was sent, asked and read.
+    pub fn forget(&self) {
+        let mut state = self.lock();
+        state.sent.clear();
+        state.asked.clear();
+        state.read.clear();
+    }
+
     /// What the model was asked, in order.
     pub fn asked(&self) -> Vec<Value> {
         self.lock().asked.clone()
@@ -180,9 +193,7 @@ impl Sandbox {
             (&Method::GET, ["sandbox", "sent"]) => Ok(json_answer(200, &json!(self.sent()))),
             (&Method::GET, ["sandbox", "asked"]) => Ok(json_answer(200, &json!(self.asked()))),
             (&Method::DELETE, ["sandbox", "sent"]) => {
-                let mut state = self.lock();
-                state.sent.clear();
-                state.asked.clear();
+                self.forget();
                 Ok(json_answer(200, &json!({})))
             }
             (&Method::POST, ["sandbox", "faults"]) => Ok(self.add_faults(value())),
