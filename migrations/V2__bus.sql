@@ -50,6 +50,7 @@ create table bus.tasks (
   attempt int not null default 0,
   version int not null default 0,
   worker uuid,
+  suspect boolean not null default false,
   held_since timestamptz,
   errors jsonb,
   created_at timestamptz not null default clock_timestamp(),
@@ -73,6 +74,7 @@ comment on column bus.tasks.due_at is 'When it was first due. Orders the tasks o
 comment on column bus.tasks.attempt is 'Raised by every claim; finish and retry name it and do nothing when it is no longer theirs (fencing).';
 comment on column bus.tasks.version is 'Raised when another message came while the task waited or ran: a running agent learns from it that it is outdated.';
 comment on column bus.tasks.worker is 'Who claimed it and has not given it back. Set on a due task it means that the last attempt ended without a word.';
+comment on column bus.tasks.suspect is 'Whether it had a worker already when it was claimed last.';
 comment on column bus.tasks.held_since is 'Since when a send with an unknown outcome waits for a receipt to settle it. Held tasks do not block their key.';
 
 create type bus.claimed as (

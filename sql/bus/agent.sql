@@ -116,7 +116,7 @@ comment on function bus.agent_context(uuid, uuid, uuid) is
 create or replace function bus.claim_agent(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
 returns setof bus.job
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   c bus.claimed;
@@ -148,7 +148,7 @@ comment on function bus.answer(public.conversations, uuid, jsonb, public.directi
 
 create or replace function bus.finish_agent(p_results jsonb) returns void
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   r record;

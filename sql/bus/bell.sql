@@ -55,7 +55,7 @@ comment on function bus.quiet(text) is
 
 create or replace function bus.next_look(p_queue text, p_worker uuid) returns float8
 language sql volatile
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
   -- Seconds until this loop must look again without having been rung for; null for never.
   select extract(epoch from least(

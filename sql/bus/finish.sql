@@ -22,7 +22,7 @@ comment on function bus.note(jsonb, text) is 'The last ten errors of a task, wit
 
 create or replace function bus.finish(p_results jsonb) returns int
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   done int;

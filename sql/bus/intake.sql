@@ -158,7 +158,7 @@ $$;
 
 create or replace function bus.finish_intake(p_results jsonb, p_events jsonb) returns void
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   routed jsonb;

@@ -2,7 +2,7 @@
 
 create or replace function bus.after_insert_on_journal() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 begin
   insert into bus.tasks (queue, organization_id, key, subject)
@@ -19,7 +19,7 @@ create or replace trigger request_intake after insert on bus.journal
 create or replace function bus.claim_intake(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
 returns table (queue text, organization_id uuid, key text, id bigint, lane text, attempt int, version int, payload bytea)
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   claimed bus.claimed[];

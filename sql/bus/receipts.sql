@@ -3,7 +3,7 @@
 create or replace function bus.claim_receipts(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
 returns setof bus.job
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   claimed bus.claimed[];

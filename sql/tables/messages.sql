@@ -83,7 +83,7 @@ comment on function public.check_content(jsonb, public.direction) is
 
 create or replace function public.before_insert_on_messages() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   c public.conversations;
@@ -191,7 +191,7 @@ create or replace trigger merge before update on public.messages
 
 create or replace function public.after_insert_on_messages() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
   moment timestamptz := clock_timestamp();

@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use serde_json::{Value, json};
 use tokio::{
@@ -176,6 +178,7 @@ impl<W: Work> Worker<W> {
     async fn claim(&mut self, limit: usize, awake: bool) -> anyhow::Result<usize> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let rows = self.shared.db.query(W::CLAIM, &[&self.shared.id, &limit, &self.after, &awake]).await?;
+        self.health.good(W::QUEUE);
         for row in &rows {
             let task = Task {
                 queue: W::QUEUE,
@@ -206,17 +209,11 @@ impl<W: Work> Worker<W> {
         };
         tokio::spawn(async move {
             let started = Instant::now();
-            let inner = tokio::spawn({
-                let (shared, task) = (shared.clone(), task.clone());
-                async move { shared.work.run(task, job).await }
+            let run = AssertUnwindSafe(shared.work.run(task.clone(), job)).catch_unwind();
+            let outcome = run.await.unwrap_or_else(|_| {
+                error!(queue = W::QUEUE, task = task.id, organization_id = %task.organization_id, "a task panicked");
+                shared.work.broken("internal error".to_owned())
             });
-            let outcome = match inner.await {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    error!(queue = W::QUEUE, task = task.id, organization_id = %task.organization_id, %error, "a task panicked");
-                    shared.work.broken("internal error".to_owned())
-                }
-            };
             histogram!("tidings_task_seconds", "queue" => W::QUEUE).record(started.elapsed().as_secs_f64());
             let _ = done.send((task, outcome));
         });
