@@ -86,6 +86,11 @@ create type bus.job as (
   queue text, organization_id uuid, key text, id bigint, lane text, attempt int, version int, payload jsonb);
 comment on type bus.job is 'A claimed task with all its handler needs.';
 
+create type bus.sent as (
+  queue text, organization_id uuid, key text, id bigint, lane text, attempt int, message_id uuid,
+  outcome text, external_id text, status jsonb, holds boolean);
+comment on type bus.sent is 'What came of a send, as the dispatch loop reports it.';
+
 create table bus.dead (
   organization_id uuid not null,
   queue text not null,

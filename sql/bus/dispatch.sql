@@ -7,6 +7,7 @@ set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqsc
 as $$
 declare
   claimed bus.claimed[];
+  given int;
 begin
   claimed := array(select c::bus.claimed from bus.claim('dispatch', p_worker, p_limit, p_after, p_awake) c);
   if cardinality(claimed) = 0 then
@@ -15,23 +16,28 @@ begin
   if exists (select from unnest(claimed) c where c.suspect) then
     perform bus.hold_suspects(array(select c::bus.claimed from unnest(claimed) c where c.suspect));
   end if;
-  -- Sent, given up or deleted meanwhile: nothing to do.
-  delete from bus.tasks t
-  using unnest(claimed) c
-  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
-  where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
-    and not c.suspect and (m.id is null or m.external_id is not null or m.status ? 'failed');
   return query
   select c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
     jsonb_build_object(
       'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
       'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
-      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+      'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+  left join secrets.credentials k
+    on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
   where not c.suspect and m.external_id is null and not m.status ? 'failed';
+  get diagnostics given = row_count;
+  if given < cardinality(claimed) then
+    -- Sent, given up or deleted meanwhile: nothing to do.
+    delete from bus.tasks t
+    using unnest(claimed) c
+    left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+    where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
+      and not c.suspect and (m.id is null or m.external_id is not null or m.status ? 'failed');
+  end if;
 end
 $$;
 comment on function bus.claim_dispatch(uuid, int, uuid, boolean) is
@@ -124,19 +130,18 @@ language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
-  r record;
+  results bus.sent[] := array(select r from jsonb_populate_recordset(null::bus.sent, p_results) r);
+  r bus.sent;
   mine bigint[];
-  patch jsonb;
 begin
   -- First the locks that keep receipts and messages from missing each other, in one order for everyone.
   perform pg_advisory_xact_lock(h) from (
     select hashtextextended(x.lane || ' ' || x.external_id, 0) as h
-    from jsonb_to_recordset(p_results) as x (outcome text, lane text, external_id text)
-    where x.outcome = 'accepted' order by 1) locks;
+    from unnest(results) x where x.outcome = 'accepted' order by 1) locks;
 
   with gone as (
     delete from bus.tasks t
-    using jsonb_to_recordset(p_results) as x (queue text, organization_id uuid, key text, id bigint, attempt int, outcome text)
+    using unnest(results) x
     where (t.organization_id, t.queue, t.key, t.id) = (x.organization_id, x.queue, x.key, x.id)
       -- An answer that comes late, when the task is already held for it, is as good as a receipt.
       and (t.attempt = x.attempt or (x.outcome = 'accepted' and t.held_since is not null))
@@ -146,33 +151,33 @@ begin
   select coalesce(array_agg(id), '{}') into mine from gone;
 
   begin
-    update public.messages m set
-      external_id = coalesce(m.external_id, x.external_id),
-      status = x.status
-    from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
+    update public.messages m set external_id = coalesce(m.external_id, x.external_id), status = x.status
+    from unnest(results) x
     where m.organization_id = x.organization_id and m.id = x.message_id
       and (x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)));
   exception when unique_violation then
-    for r in select * from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
-             where x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)) loop
-      perform bus.accept(r.organization_id, r.message_id, r.external_id, r.status);
+    foreach r in array results loop
+      if r.outcome = 'accepted' or (r.outcome = 'failed' and r.id = any (mine)) then
+        perform bus.accept(r.organization_id, r.message_id, r.external_id, r.status);
+      end if;
     end loop;
   end;
 
-  delete from bus.orphans o
-  using jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, outcome text, external_id text)
-  where x.outcome = 'accepted' and (o.organization_id, o.organization_address, o.external_id) = (x.organization_id, x.lane, x.external_id)
-    and bus.apply_early(o);
+  -- The usual case is that no receipt was early.
+  if exists (select from bus.orphans) then
+    delete from bus.orphans o
+    using unnest(results) x
+    where x.outcome = 'accepted' and (o.organization_id, o.organization_address, o.external_id) = (x.organization_id, x.lane, x.external_id)
+      and bus.apply_early(o);
+  end if;
 
   -- The number answers: whatever was wrong with it is over.
   update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
-  where (l.organization_id, l.lane) in (
-      select x.organization_id, x.lane
-      from jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, holds boolean)
-      where not coalesce(x.holds, false))
+  from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
+  where l.organization_id = x.organization_id and l.lane = x.lane
     and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity';
 
-  if exists (select from jsonb_to_recordset(p_results) as x (outcome text) where x.outcome <> 'accepted') then
+  if exists (select from unnest(results) x where x.outcome <> 'accepted') then
     perform bus.finish_unsent(p_results);
   end if;
 end

@@ -173,7 +173,7 @@ begin
   if new.status is distinct from old.status then
     if new.status is null or jsonb_typeof(new.status) <> 'object' then
       new.status := old.status;
-    elsif not old.status ?| array(select jsonb_object_keys(new.status)) and not jsonb_path_exists(new.status, '$.* ? (@ == null)') then
+    elsif not jsonb_path_exists(new.status, '$.* ? (@ == null)') and not old.status ?| array(select jsonb_object_keys(new.status)) then
       new.status := old.status || new.status;
     else
       new.status := public.merge_status(old.status, new.status, old.direction);

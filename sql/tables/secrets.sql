@@ -62,16 +62,23 @@ $$;
 comment on function secrets.take(uuid, text, text, jsonb, text, boolean) is
   'p_value with every secret in it moved to secrets.credentials and "[sealed]" in its place. Writing "[sealed]" back keeps what is stored; null or "" forgets it.';
 
+create or replace function secrets.as_json(c secrets.credentials) returns jsonb
+language sql stable
+as $$
+  select jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
+                            'path', c.path, 'plain', c.plain, 'sealed', encode(c.sealed, 'base64'))
+$$;
+comment on function secrets.as_json(secrets.credentials) is
+  'A credential as the loops read it: sealed (base64), or plain when the seal loop has not come to it yet.';
+
 create or replace function secrets.get(p_organization uuid, p_subject text, p_key text, p_path text) returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
-                            'path', c.path, 'plain', c.plain, 'sealed', encode(c.sealed, 'base64'))
-  from secrets.credentials c
+  select secrets.as_json(c) from secrets.credentials c
   where (c.organization_id, c.subject, c.subject_key, c.path) = (p_organization, p_subject, p_key, p_path)
 $$;
-comment on function secrets.get(uuid, text, text, text) is 'One credential as the loops read it: sealed (base64), or plain when the seal loop has not come to it yet.';
+comment on function secrets.get(uuid, text, text, text) is 'One credential, as secrets.as_json shows it; null when there is none.';
 
 create or replace function secrets.forget() returns trigger
 language plpgsql

@@ -67,8 +67,8 @@ impl Dispatch {
 impl Work for Dispatch {
     const QUEUE: &'static str = "dispatch";
     const CLAIM: &'static str = "select * from bus.claim_dispatch($1, $2, $3, $4)";
-    const CONCURRENCY: usize = 128;
-    const BATCH: usize = 64;
+    const CONCURRENCY: usize = 256;
+    const BATCH: usize = 128;
 
     type Job = Job;
     type Done = Value;
