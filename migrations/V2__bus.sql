@@ -21,20 +21,20 @@ create table bus.queues (
   backoff interval not null,
   backoff_cap interval not null,
   max_attempts int not null,
-  hold interval not null default interval '10 minutes'
+  hold interval not null default '0'
 );
 comment on table bus.queues is 'How each queue retries. Data: an operator may change it while everything runs.';
 comment on column bus.queues.lease is 'How long a claimed task stays with its worker; afterwards it is due again. Longer than the longest step between two heartbeats.';
 comment on column bus.queues.backoff is 'Retry n waits a random time up to backoff * 2^n, at most backoff_cap (exponential, full jitter).';
 comment on column bus.queues.max_attempts is 'After this many attempts the task goes to bus.dead.';
-comment on column bus.queues.hold is 'How long a send whose outcome is unknown waits for a receipt before it is given up.';
+comment on column bus.queues.hold is 'dispatch: how long a send whose outcome is unknown waits for a receipt before it is given up. intake: how long journal entries are kept.';
 
-insert into bus.queues (queue, lease, backoff, backoff_cap, max_attempts) values
-  ('intake',   '30 s', '1 s',    '1 minute',   50),
-  ('agent',    '30 s', '2 s',    '5 minutes',  400),
-  ('dispatch', '30 s', '1 s',    '10 minutes', 200),
-  ('receipts', '30 s', '1 s',    '10 s',       4),
-  ('seal',     '30 s', '1 s',    '1 minute',   1000);
+insert into bus.queues (queue, lease, backoff, backoff_cap, max_attempts, hold) values
+  ('intake',   '30 s', '1 s',    '1 minute',   50,   '14 days'),
+  ('agent',    '30 s', '2 s',    '5 minutes',  400,  '0'),
+  ('dispatch', '30 s', '1 s',    '10 minutes', 200,  '10 minutes'),
+  ('receipts', '30 s', '1 s',    '10 s',       4,    '0'),
+  ('seal',     '30 s', '1 s',    '1 minute',   1000, '0');
 
 create table bus.tasks (
   queue text not null,

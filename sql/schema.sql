@@ -113,6 +113,32 @@ COMMENT ON TYPE bus.job IS 'A claimed task with all its handler needs.';
 
 
 --
+-- Name: sent; Type: TYPE; Schema: bus; Owner: -
+--
+
+CREATE TYPE bus.sent AS (
+	queue text,
+	organization_id uuid,
+	key text,
+	id bigint,
+	lane text,
+	attempt integer,
+	message_id uuid,
+	outcome text,
+	external_id text,
+	status jsonb,
+	holds boolean
+);
+
+
+--
+-- Name: TYPE sent; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TYPE bus.sent IS 'What came of a send, as the dispatch loop reports it.';
+
+
+--
 -- Name: direction; Type: TYPE; Schema: public; Owner: -
 --
 
@@ -216,15 +242,16 @@ declare
   tids tid[];
 begin
   -- Pairs of numbers: one message in 6 s, 45 in a burst. Who must wait gets a later run_at; the rest of its key waits behind it.
-  with late as (
-    update bus.tasks t set run_at = p.tat - interval '264 s'
-    from bus.pairs p
-    where t.ctid = any (p_tids) and p.organization_id = t.organization_id and p.key = t.key and p.tat > p_now + interval '264 s'
-    returning t.organization_id, t.id)
-  select array(
+  -- (Scalar subqueries: one probe of the key for each, whatever the planner thinks of a table without statistics.)
+  tids := array(
     select t.ctid from bus.tasks t
-    where t.ctid = any (p_tids) and (t.organization_id, t.id) not in (select late.organization_id, late.id from late))
-  into tids;
+    where t.ctid = any (p_tids)
+      and coalesce((select p.tat from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key), p_now) <= p_now + interval '264 s');
+  if cardinality(tids) < cardinality(p_tids) then
+    update bus.tasks t set
+      run_at = (select p.tat - interval '264 s' from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key)
+    where t.ctid = any (p_tids) and t.ctid <> all (tids);
+  end if;
 
   -- Numbers: as many as the pace has room for; the others stay as they are and come with a later claim.
   with want as (
@@ -232,13 +259,13 @@ begin
       row_number() over (partition by t.organization_id, t.lane order by t.priority, t.run_at, t.id) as n
     from bus.tasks t where t.ctid = any (tids)
   ), open as materialized (
-    select l.* from bus.lanes l
+    select l.organization_id, l.lane, bus.room(l, p_now) as room from bus.lanes l
     where (l.organization_id, l.lane) in (select w.organization_id, w.lane from want w)
     order by l.organization_id, l.lane for update
   ), let as (
     select w.tid, w.organization_id, w.lane
     from want w left join open l on l.organization_id = w.organization_id and l.lane = w.lane
-    where l.lane is null or w.n <= bus.room(l, p_now)
+    where l.lane is null or w.n <= l.room
   ), spent as (
     update bus.lanes l set
       tat = greatest(l.tat, p_now) + make_interval(secs => x.n * 1.04 / l.rate::float8),
@@ -302,6 +329,9 @@ COMMENT ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_ext
 CREATE FUNCTION bus.after_insert_on_journal() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 begin
   insert into bus.tasks (queue, organization_id, key, subject)
@@ -540,6 +570,29 @@ begin
   return true;
 end
 $$;
+
+
+--
+-- Name: as_time(text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.as_time(p_text text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return p_text::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION as_time(p_text text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.as_time(p_text text) IS 'A time that a client wrote into JSON; null when it is none. One row''s nonsense must not stop a loop.';
 
 
 --
@@ -803,6 +856,9 @@ COMMENT ON FUNCTION bus.choose_agent(p_organization public.organizations, p_conv
 CREATE FUNCTION bus.claim(p_queue text, p_worker uuid, p_limit integer, p_after uuid DEFAULT NULL::uuid, p_awake boolean DEFAULT true, p_organization uuid DEFAULT NULL::uuid) RETURNS SETOF bus.claimed
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   moment timestamptz := clock_timestamp();
@@ -819,16 +875,13 @@ begin
     return;
   end if;
   return query
-  with picked as materialized (
-    select t.ctid as tid, t.worker is not null as suspect from bus.tasks t where t.ctid = any (tids)
-  )
   update bus.tasks t set
     run_at = moment + (select q.lease from bus.queues q where q.queue = p_queue),
     attempt = t.attempt + 1,
+    suspect = t.worker is not null,
     worker = p_worker
-  from picked
-  where t.ctid = picked.tid
-  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, picked.suspect, t.held_since;
+  where t.ctid = any (tids)
+  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since;
 end
 $$;
 
@@ -847,13 +900,25 @@ COMMENT ON FUNCTION bus.claim(p_queue text, p_worker uuid, p_limit integer, p_af
 CREATE FUNCTION bus.claim_agent(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   c bus.claimed;
+  payload jsonb;
 begin
   for c in select * from bus.claim('agent', p_worker, p_limit, p_after, p_awake) loop
-    return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
-      bus.agent_context(c.organization_id, c.key::uuid, c.subject::uuid))::bus.job;
+    begin
+      payload := bus.agent_context(c.organization_id, c.key::uuid, c.subject::uuid);
+    exception
+      when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+        raise;
+      when others then
+        -- One conversation's trouble must not stop the others.
+        payload := jsonb_build_object('error', sqlerrm);
+    end;
+    return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version, payload)::bus.job;
   end loop;
 end
 $$;
@@ -873,9 +938,13 @@ COMMENT ON FUNCTION bus.claim_agent(p_worker uuid, p_limit integer, p_after uuid
 CREATE FUNCTION bus.claim_dispatch(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   claimed bus.claimed[];
+  given int;
 begin
   claimed := array(select c::bus.claimed from bus.claim('dispatch', p_worker, p_limit, p_after, p_awake) c);
   if cardinality(claimed) = 0 then
@@ -884,23 +953,28 @@ begin
   if exists (select from unnest(claimed) c where c.suspect) then
     perform bus.hold_suspects(array(select c::bus.claimed from unnest(claimed) c where c.suspect));
   end if;
-  -- Sent, given up or deleted meanwhile: nothing to do.
-  delete from bus.tasks t
-  using unnest(claimed) c
-  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
-  where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
-    and not c.suspect and (m.id is null or m.external_id is not null or m.status ? 'failed');
   return query
   select c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
     jsonb_build_object(
       'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
       'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
-      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+      'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+  left join secrets.credentials k
+    on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
   where not c.suspect and m.external_id is null and not m.status ? 'failed';
+  get diagnostics given = row_count;
+  if given < cardinality(claimed) then
+    -- Sent, given up or deleted meanwhile: nothing to do.
+    delete from bus.tasks t
+    using unnest(claimed) c
+    left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+    where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id)
+      and not c.suspect and (m.id is null or m.external_id is not null or m.status ? 'failed');
+  end if;
 end
 $$;
 
@@ -919,6 +993,9 @@ COMMENT ON FUNCTION bus.claim_dispatch(p_worker uuid, p_limit integer, p_after u
 CREATE FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS TABLE(queue text, organization_id uuid, key text, id bigint, lane text, attempt integer, version integer, payload bytea)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   claimed bus.claimed[];
@@ -947,6 +1024,9 @@ COMMENT ON FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uui
 CREATE FUNCTION bus.claim_receipts(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   claimed bus.claimed[];
@@ -958,7 +1038,7 @@ begin
     jsonb_build_object(
       'external_id', m.external_id, 'service', m.service,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
-      'typing', coalesce((m.status ->> 'typing')::timestamptz > now() - interval '25 s', false),
+      'typing', coalesce(bus.as_time(m.status ->> 'typing') > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
   from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -1057,6 +1137,9 @@ $$;
 CREATE FUNCTION bus.finish(p_results jsonb) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   done int;
@@ -1117,6 +1200,9 @@ COMMENT ON FUNCTION bus.finish(p_results jsonb) IS 'Settles claimed tasks: [{que
 CREATE FUNCTION bus.finish_agent(p_results jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   r record;
@@ -1178,21 +1264,23 @@ COMMENT ON FUNCTION bus.finish_agent(p_results jsonb) IS 'Stores the answers of 
 CREATE FUNCTION bus.finish_dispatch(p_results jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
-  r record;
+  results bus.sent[] := array(select r from jsonb_populate_recordset(null::bus.sent, p_results) r);
+  r bus.sent;
   mine bigint[];
-  patch jsonb;
 begin
   -- First the locks that keep receipts and messages from missing each other, in one order for everyone.
   perform pg_advisory_xact_lock(h) from (
     select hashtextextended(x.lane || ' ' || x.external_id, 0) as h
-    from jsonb_to_recordset(p_results) as x (outcome text, lane text, external_id text)
-    where x.outcome = 'accepted' order by 1) locks;
+    from unnest(results) x where x.outcome = 'accepted' order by 1) locks;
 
   with gone as (
     delete from bus.tasks t
-    using jsonb_to_recordset(p_results) as x (queue text, organization_id uuid, key text, id bigint, attempt int, outcome text)
+    using unnest(results) x
     where (t.organization_id, t.queue, t.key, t.id) = (x.organization_id, x.queue, x.key, x.id)
       -- An answer that comes late, when the task is already held for it, is as good as a receipt.
       and (t.attempt = x.attempt or (x.outcome = 'accepted' and t.held_since is not null))
@@ -1202,33 +1290,33 @@ begin
   select coalesce(array_agg(id), '{}') into mine from gone;
 
   begin
-    update public.messages m set
-      external_id = coalesce(m.external_id, x.external_id),
-      status = x.status
-    from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
+    update public.messages m set external_id = coalesce(m.external_id, x.external_id), status = x.status
+    from unnest(results) x
     where m.organization_id = x.organization_id and m.id = x.message_id
       and (x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)));
   exception when unique_violation then
-    for r in select * from jsonb_to_recordset(p_results) as x (organization_id uuid, id bigint, message_id uuid, outcome text, external_id text, status jsonb)
-             where x.outcome = 'accepted' or (x.outcome = 'failed' and x.id = any (mine)) loop
-      perform bus.accept(r.organization_id, r.message_id, r.external_id, r.status);
+    foreach r in array results loop
+      if r.outcome = 'accepted' or (r.outcome = 'failed' and r.id = any (mine)) then
+        perform bus.accept(r.organization_id, r.message_id, r.external_id, r.status);
+      end if;
     end loop;
   end;
 
-  delete from bus.orphans o
-  using jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, outcome text, external_id text)
-  where x.outcome = 'accepted' and (o.organization_id, o.organization_address, o.external_id) = (x.organization_id, x.lane, x.external_id)
-    and bus.apply_early(o);
+  -- The usual case is that no receipt was early.
+  if exists (select from bus.orphans) then
+    delete from bus.orphans o
+    using unnest(results) x
+    where x.outcome = 'accepted' and (o.organization_id, o.organization_address, o.external_id) = (x.organization_id, x.lane, x.external_id)
+      and bus.apply_early(o);
+  end if;
 
   -- The number answers: whatever was wrong with it is over.
   update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
-  where (l.organization_id, l.lane) in (
-      select x.organization_id, x.lane
-      from jsonb_to_recordset(p_results) as x (organization_id uuid, lane text, holds boolean)
-      where not coalesce(x.holds, false))
+  from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
+  where l.organization_id = x.organization_id and l.lane = x.lane
     and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity';
 
-  if exists (select from jsonb_to_recordset(p_results) as x (outcome text) where x.outcome <> 'accepted') then
+  if exists (select from unnest(results) x where x.outcome <> 'accepted') then
     perform bus.finish_unsent(p_results);
   end if;
 end
@@ -1249,6 +1337,9 @@ COMMENT ON FUNCTION bus.finish_dispatch(p_results jsonb) IS 'Writes the outcome 
 CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   routed jsonb;
@@ -1485,9 +1576,9 @@ CREATE FUNCTION bus.is_paused(p_extra jsonb) RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  return coalesce((p_extra ->> 'paused')::timestamptz > now() - interval '12 hours', false);
-exception when invalid_datetime_format or datetime_field_overflow then
-  return p_extra ? 'paused';
+  -- What is no time still says that somebody wanted quiet.
+  return p_extra ->> 'paused' is not null
+    and coalesce(bus.as_time(p_extra ->> 'paused') > now() - interval '12 hours', true);
 end
 $$;
 
@@ -1543,6 +1634,9 @@ $$;
 CREATE FUNCTION bus.next_look(p_queue text, p_worker uuid) RETURNS double precision
     LANGUAGE sql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
   -- Seconds until this loop must look again without having been rung for; null for never.
   select extract(epoch from least(
@@ -1703,6 +1797,7 @@ CREATE FUNCTION bus.poll(p_worker uuid, p_queues text[]) RETURNS SETOF text
     AS $$
 begin
   perform pg_notify('bus', 'echo ' || p_worker);
+  perform bus.prune();
   return query
   select q from unnest(p_queues) q
   where exists (select from bus.tasks t where t.queue = q and t.run_at <= clock_timestamp());
@@ -1714,7 +1809,35 @@ $$;
 -- Name: FUNCTION poll(p_worker uuid, p_queues text[]); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) IS 'The safety net, once a minute: which queues have due work, and a bell to ourselves that must come back, or the listening connection is dead.';
+COMMENT ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) IS 'The safety net, once a minute: which queues have due work, and a bell to ourselves that must come back, or the listening connection is dead. Prunes by the way.';
+
+
+--
+-- Name: prune(); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.prune() RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  -- The oldest entries by id, a few at a time: no index on time is needed, and nothing is done where nothing is old.
+  delete from bus.journal j
+  where j.id in (select o.id from bus.journal o order by o.id limit 2000)
+    and j.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
+    and not exists (select from bus.parked p where p.journal_id = j.id)
+    and not exists (
+      select from bus.tasks t
+      where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = j.id::text)
+    and not exists (select from bus.dead d where d.queue = 'intake' and d.subject = j.id::text);
+  delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+$$;
+
+
+--
+-- Name: FUNCTION prune(); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.prune() IS 'Forgets journal entries that are done and older than the hold of the queue intake (14 days), and the pace of pairs that are quiet.';
 
 
 --
@@ -2283,6 +2406,9 @@ COMMENT ON FUNCTION public.after_delete_on_organizations() IS 'What the bus hold
 CREATE FUNCTION public.after_insert_on_messages() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   moment timestamptz := clock_timestamp();
@@ -2560,6 +2686,9 @@ COMMENT ON FUNCTION public.before_insert_on_conversations() IS 'Makes the contac
 CREATE FUNCTION public.before_insert_on_messages() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   c public.conversations;
@@ -2629,7 +2758,7 @@ begin
   if new.status is distinct from old.status then
     if new.status is null or jsonb_typeof(new.status) <> 'object' then
       new.status := old.status;
-    elsif not old.status ?| array(select jsonb_object_keys(new.status)) and not jsonb_path_exists(new.status, '$.* ? (@ == null)') then
+    elsif not jsonb_path_exists(new.status, '$.* ? (@ == null)') and not old.status ?| array(select jsonb_object_keys(new.status)) then
       new.status := old.status || new.status;
     else
       new.status := public.merge_status(old.status, new.status, old.direction);
@@ -3164,6 +3293,69 @@ COMMENT ON FUNCTION rest.insert_messages(p_key text, p_body jsonb, p_ignore_dupl
 
 
 --
+-- Name: credentials; Type: TABLE; Schema: secrets; Owner: -
+--
+
+CREATE TABLE secrets.credentials (
+    organization_id uuid NOT NULL,
+    subject text NOT NULL,
+    subject_key text NOT NULL,
+    path text NOT NULL,
+    plain text,
+    sealed bytea,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT credentials_plain_or_sealed CHECK (((plain IS NULL) <> (sealed IS NULL)))
+);
+
+
+--
+-- Name: TABLE credentials; Type: COMMENT; Schema: secrets; Owner: -
+--
+
+COMMENT ON TABLE secrets.credentials IS 'Tokens, keys and passwords taken out of extra by triggers. plain holds a value only until the seal loop has encrypted it (AES-256-GCM, SECRETS_KEY) into sealed.';
+
+
+--
+-- Name: COLUMN credentials.subject; Type: COMMENT; Schema: secrets; Owner: -
+--
+
+COMMENT ON COLUMN secrets.credentials.subject IS 'The table it came from.';
+
+
+--
+-- Name: COLUMN credentials.subject_key; Type: COMMENT; Schema: secrets; Owner: -
+--
+
+COMMENT ON COLUMN secrets.credentials.subject_key IS 'The row''s key within the organization.';
+
+
+--
+-- Name: COLUMN credentials.path; Type: COMMENT; Schema: secrets; Owner: -
+--
+
+COMMENT ON COLUMN secrets.credentials.path IS 'Where in extra it stood, dots between the keys; elements of arrays by their label or name.';
+
+
+--
+-- Name: as_json(secrets.credentials); Type: FUNCTION; Schema: secrets; Owner: -
+--
+
+CREATE FUNCTION secrets.as_json(c secrets.credentials) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+  select jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
+                            'path', c.path, 'plain', c.plain, 'sealed', encode(c.sealed, 'base64'))
+$$;
+
+
+--
+-- Name: FUNCTION as_json(c secrets.credentials); Type: COMMENT; Schema: secrets; Owner: -
+--
+
+COMMENT ON FUNCTION secrets.as_json(c secrets.credentials) IS 'A credential as the loops read it: sealed (base64), or plain when the seal loop has not come to it yet.';
+
+
+--
 -- Name: forget(); Type: FUNCTION; Schema: secrets; Owner: -
 --
 
@@ -3194,9 +3386,7 @@ CREATE FUNCTION secrets.get(p_organization uuid, p_subject text, p_key text, p_p
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-  select jsonb_build_object('organization_id', c.organization_id, 'subject', c.subject, 'subject_key', c.subject_key,
-                            'path', c.path, 'plain', c.plain, 'sealed', encode(c.sealed, 'base64'))
-  from secrets.credentials c
+  select secrets.as_json(c) from secrets.credentials c
   where (c.organization_id, c.subject, c.subject_key, c.path) = (p_organization, p_subject, p_key, p_path)
 $$;
 
@@ -3205,7 +3395,7 @@ $$;
 -- Name: FUNCTION get(p_organization uuid, p_subject text, p_key text, p_path text); Type: COMMENT; Schema: secrets; Owner: -
 --
 
-COMMENT ON FUNCTION secrets.get(p_organization uuid, p_subject text, p_key text, p_path text) IS 'One credential as the loops read it: sealed (base64), or plain when the seal loop has not come to it yet.';
+COMMENT ON FUNCTION secrets.get(p_organization uuid, p_subject text, p_key text, p_path text) IS 'One credential, as secrets.as_json shows it; null when there is none.';
 
 
 --
@@ -3532,7 +3722,7 @@ CREATE TABLE bus.queues (
     backoff interval NOT NULL,
     backoff_cap interval NOT NULL,
     max_attempts integer NOT NULL,
-    hold interval DEFAULT '00:10:00'::interval NOT NULL
+    hold interval DEFAULT '00:00:00'::interval NOT NULL
 );
 
 
@@ -3568,7 +3758,7 @@ COMMENT ON COLUMN bus.queues.max_attempts IS 'After this many attempts the task 
 -- Name: COLUMN queues.hold; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON COLUMN bus.queues.hold IS 'How long a send whose outcome is unknown waits for a receipt before it is given up.';
+COMMENT ON COLUMN bus.queues.hold IS 'dispatch: how long a send whose outcome is unknown waits for a receipt before it is given up. intake: how long journal entries are kept.';
 
 
 --
@@ -3589,6 +3779,7 @@ CREATE TABLE bus.tasks (
     attempt integer DEFAULT 0 NOT NULL,
     version integer DEFAULT 0 NOT NULL,
     worker uuid,
+    suspect boolean DEFAULT false NOT NULL,
     held_since timestamp with time zone,
     errors jsonb,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
@@ -3671,6 +3862,13 @@ COMMENT ON COLUMN bus.tasks.version IS 'Raised when another message came while t
 --
 
 COMMENT ON COLUMN bus.tasks.worker IS 'Who claimed it and has not given it back. Set on a due task it means that the last attempt ended without a word.';
+
+
+--
+-- Name: COLUMN tasks.suspect; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.suspect IS 'Whether it had a worker already when it was claimed last.';
 
 
 --
@@ -3974,50 +4172,6 @@ CREATE TABLE secrets.api_key_owners (
 --
 
 COMMENT ON TABLE secrets.api_key_owners IS 'Directory: which organization a key belongs to. No organization in its key because it is what finds one.';
-
-
---
--- Name: credentials; Type: TABLE; Schema: secrets; Owner: -
---
-
-CREATE TABLE secrets.credentials (
-    organization_id uuid NOT NULL,
-    subject text NOT NULL,
-    subject_key text NOT NULL,
-    path text NOT NULL,
-    plain text,
-    sealed bytea,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT credentials_plain_or_sealed CHECK (((plain IS NULL) <> (sealed IS NULL)))
-);
-
-
---
--- Name: TABLE credentials; Type: COMMENT; Schema: secrets; Owner: -
---
-
-COMMENT ON TABLE secrets.credentials IS 'Tokens, keys and passwords taken out of extra by triggers. plain holds a value only until the seal loop has encrypted it (AES-256-GCM, SECRETS_KEY) into sealed.';
-
-
---
--- Name: COLUMN credentials.subject; Type: COMMENT; Schema: secrets; Owner: -
---
-
-COMMENT ON COLUMN secrets.credentials.subject IS 'The table it came from.';
-
-
---
--- Name: COLUMN credentials.subject_key; Type: COMMENT; Schema: secrets; Owner: -
---
-
-COMMENT ON COLUMN secrets.credentials.subject_key IS 'The row''s key within the organization.';
-
-
---
--- Name: COLUMN credentials.path; Type: COMMENT; Schema: secrets; Owner: -
---
-
-COMMENT ON COLUMN secrets.credentials.path IS 'Where in extra it stood, dots between the keys; elements of arrays by their label or name.';
 
 
 --
@@ -4892,6 +5046,13 @@ REVOKE ALL ON FUNCTION bus.apply_early(o bus.orphans) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION as_time(p_text text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.as_time(p_text text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION backoff(p_queue text, p_attempt integer); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5092,6 +5253,13 @@ REVOKE ALL ON FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) FRO
 --
 
 REVOKE ALL ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION prune(); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.prune() FROM PUBLIC;
 
 
 --
@@ -5386,6 +5554,13 @@ REVOKE ALL ON FUNCTION public.write_api_keys() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION rest.insert_messages(p_key text, p_body jsonb, p_ignore_duplicates boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION as_json(c secrets.credentials); Type: ACL; Schema: secrets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION secrets.as_json(c secrets.credentials) FROM PUBLIC;
 
 
 --

@@ -30,9 +30,11 @@ pub async fn with_and_without_bell(runs: usize) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 // Without the bell the loops must be woken all the same, or they would do no work while we measure.
                 let ring = async {
-                    while bell == "off" {
-                        setting.execute("select pg_notify('bus', 'agent')").await;
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    if bell == "off" {
+                        loop {
+                            setting.execute("select pg_notify('bus', 'agent')").await;
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                        }
                     }
                     std::future::pending::<()>().await;
                 };

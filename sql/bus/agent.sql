@@ -6,9 +6,9 @@ language plpgsql stable
 set search_path = ''
 as $$
 begin
-  return coalesce((p_extra ->> 'paused')::timestamptz > now() - interval '12 hours', false);
-exception when invalid_datetime_format or datetime_field_overflow then
-  return p_extra ? 'paused';
+  -- What is no time still says that somebody wanted quiet.
+  return p_extra ->> 'paused' is not null
+    and coalesce(bus.as_time(p_extra ->> 'paused') > now() - interval '12 hours', true);
 end
 $$;
 comment on function bus.is_paused(jsonb) is 'Whether a conversation''s extra.paused is in force: for 12 hours from its time.';
@@ -120,10 +120,19 @@ set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqsc
 as $$
 declare
   c bus.claimed;
+  payload jsonb;
 begin
   for c in select * from bus.claim('agent', p_worker, p_limit, p_after, p_awake) loop
-    return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
-      bus.agent_context(c.organization_id, c.key::uuid, c.subject::uuid))::bus.job;
+    begin
+      payload := bus.agent_context(c.organization_id, c.key::uuid, c.subject::uuid);
+    exception
+      when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+        raise;
+      when others then
+        -- One conversation's trouble must not stop the others.
+        payload := jsonb_build_object('error', sqlerrm);
+    end;
+    return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version, payload)::bus.job;
   end loop;
 end
 $$;

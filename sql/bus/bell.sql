@@ -85,16 +85,35 @@ as $$
 $$;
 comment on function bus.next_look(text, uuid) is 'Last step of falling asleep: how many seconds the caller may sleep unless the bell rings. Null: until it rings.';
 
+create or replace function bus.prune() returns void
+language sql
+set search_path = ''
+as $$
+  -- The oldest entries by id, a few at a time: no index on time is needed, and nothing is done where nothing is old.
+  delete from bus.journal j
+  where j.id in (select o.id from bus.journal o order by o.id limit 2000)
+    and j.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
+    and not exists (select from bus.parked p where p.journal_id = j.id)
+    and not exists (
+      select from bus.tasks t
+      where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = j.id::text)
+    and not exists (select from bus.dead d where d.queue = 'intake' and d.subject = j.id::text);
+  delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+$$;
+comment on function bus.prune() is
+  'Forgets journal entries that are done and older than the hold of the queue intake (14 days), and the pace of pairs that are quiet.';
+
 create or replace function bus.poll(p_worker uuid, p_queues text[]) returns setof text
 language plpgsql
 set search_path = ''
 as $$
 begin
   perform pg_notify('bus', 'echo ' || p_worker);
+  perform bus.prune();
   return query
   select q from unnest(p_queues) q
   where exists (select from bus.tasks t where t.queue = q and t.run_at <= clock_timestamp());
 end
 $$;
 comment on function bus.poll(uuid, text[]) is
-  'The safety net, once a minute: which queues have due work, and a bell to ourselves that must come back, or the listening connection is dead.';
+  'The safety net, once a minute: which queues have due work, and a bell to ourselves that must come back, or the listening connection is dead. Prunes by the way.';

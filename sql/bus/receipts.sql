@@ -1,5 +1,17 @@
 -- Read receipts and typing indicators: what rows ask for by status.read and status.typing.
 
+create or replace function bus.as_time(p_text text) returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return p_text::timestamptz;
+exception when invalid_datetime_format or datetime_field_overflow then
+  return null;
+end
+$$;
+comment on function bus.as_time(text) is 'A time that a client wrote into JSON; null when it is none. One row''s nonsense must not stop a loop.';
+
 create or replace function bus.claim_receipts(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
 returns setof bus.job
 language plpgsql
@@ -15,7 +27,7 @@ begin
     jsonb_build_object(
       'external_id', m.external_id, 'service', m.service,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
-      'typing', coalesce((m.status ->> 'typing')::timestamptz > now() - interval '25 s', false),
+      'typing', coalesce(bus.as_time(m.status ->> 'typing') > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
   from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid

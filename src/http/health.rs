@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use metrics::gauge;
 use serde_json::Value;
 
-use super::{Answer, Edge, problem, text};
+use super::{Answer, Edge, text};
 use crate::db::migrate;
 
 /// 200 when the schema is current, the database answers and every loop works; otherwise 503 with a line for each problem.
@@ -22,11 +22,14 @@ pub async fn ready(edge: &Edge) -> Answer {
 
 /// Counters of the process, and the state of the queues as the database sees it now.
 pub async fn metrics(edge: &Edge) -> Answer {
-    let row = match edge.db.one("select bus.status()", &[]).await {
-        Ok(row) => row,
-        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &format!("{error:#}")),
+    let status: Value = match edge.db.one("select bus.status()", &[]).await {
+        Ok(row) => row.get(0),
+        Err(_) => {
+            gauge!("tidings_database_up").set(0);
+            return text(StatusCode::OK, edge.metrics.render());
+        }
     };
-    let status: Value = row.get(0);
+    gauge!("tidings_database_up").set(1);
     let number = |value: &Value| value.as_f64().unwrap_or_default();
     for (queue, q) in status["queues"].as_object().into_iter().flatten() {
         for key in ["depth", "due", "running", "held", "retrying", "oldest_seconds", "dead"] {

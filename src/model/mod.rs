@@ -1,7 +1,9 @@
 //! Types that every floor speaks.
 
 mod clock;
+mod json;
 mod secret;
 
 pub use clock::now;
+pub use json::without_nul;
 pub use secret::{Credential, Sealer};

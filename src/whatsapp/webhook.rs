@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{is_bsuid, to_markdown};
+use crate::model::without_nul;
 
 /// Reads a body. Events are what `bus.finish_intake` takes: `{type, journal, n, service, address, …, raw}`.
 pub fn events(journal: i64, body: &[u8]) -> Vec<Value> {
@@ -61,15 +62,6 @@ fn mend(text: &str) -> String {
         rest = &escape[take..];
     }
     result + rest
-}
-
-fn without_nul(value: Value) -> Value {
-    match value {
-        Value::String(s) if s.contains('\0') => Value::String(s.replace('\0', "\u{FFFD}")),
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(k, v)| (k.replace('\0', "\u{FFFD}"), without_nul(v))).collect()),
-        other => other,
-    }
 }
 
 /// Where in the payload something stands: enough to make a parked piece a payload of its own.

@@ -91,6 +91,9 @@ impl Work for Agent {
 
     fn read(&self, row: &Row) -> anyhow::Result<Job> {
         let payload = super::payload(row)?;
+        if let Some(error) = payload["error"].as_str() {
+            anyhow::bail!("no context: {error}");
+        }
         Ok(match payload["gate"].as_str() {
             Some(gate) => Job::Quiet(gate.to_owned()),
             None => Job::Answer(Box::new(serde_json::from_value(payload)?)),

@@ -18,7 +18,7 @@ use tokio_postgres::Row;
 use crate::{
     bus::Task,
     db::Db,
-    model::{Credential, Sealer},
+    model::{Credential, Sealer, without_nul},
 };
 
 /// The token a number sends with: its own, or the system user's.
@@ -42,7 +42,7 @@ fn payload(row: &Row) -> anyhow::Result<Value> {
 
 /// Hands a batch of outcomes to a finish function that takes them as one JSON array.
 async fn finish(db: &Db, sql: &str, batch: &[(Task, Value)]) -> anyhow::Result<()> {
-    let results: Value = batch.iter().map(|(task, outcome)| task.result(outcome.clone())).collect();
+    let results: Value = batch.iter().map(|(task, outcome)| without_nul(task.result(outcome.clone()))).collect();
     db.query(sql, &[&results]).await.map(drop)
 }
 

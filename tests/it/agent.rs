@@ -241,6 +241,28 @@ async fn a_long_thought_keeps_its_lease() {
 }
 
 #[tokio::test]
+async fn nonsense_of_one_tenant_stops_nobody() {
+    let world = World::new().await;
+    world.furnished().await;
+    let _process = world.serve().await;
+    say(&world, "one").await;
+    settled(&world, 1).await;
+    // Times that are none, where clients may write.
+    world.execute("update public.messages set status = '{\"typing\": \"soon\", \"read\": 7}' where direction = 'incoming'", &[]).await;
+    world.execute("update public.conversations set extra = '{\"paused\": \"until I say so\"}'", &[]).await;
+    world.execute("update public.organizations set extra = '{\"response_delay_seconds\": \"soon\"}'", &[]).await;
+    world.until("the receipt is dealt with", "select not exists (select from bus.tasks where queue = 'receipts')").await;
+    say(&world, "two").await;
+    world.until("stored", "select count(*) = 2 from public.messages where direction = 'incoming'").await;
+    world.execute("update public.conversations set extra = '{\"paused\": null}'", &[]).await;
+    world.execute("update public.organizations set extra = '{\"response_delay_seconds\": 0}'", &[]).await;
+    settled(&world, 2).await;
+    say(&world, "three").await;
+    settled(&world, 3).await;
+    assert!(answers(&world).await.last().unwrap().as_str().unwrap().contains("three"));
+}
+
+#[tokio::test]
 async fn local_chats_are_answered_inside_the_database() {
     let world = World::new().await;
     let organization = world.furnished().await;

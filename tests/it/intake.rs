@@ -221,6 +221,25 @@ async fn a_stream_of_webhooks_is_stored_to_the_last_one() {
 }
 
 #[tokio::test]
+async fn the_journal_is_kept_for_days_and_not_for_ever() {
+    let world = World::new().await;
+    let process = world.serve().await;
+    world.webhook(&process, text_webhook("999", "549", "wamid.parked", now(), "x").to_string()).await;
+    let organization = world.organization(json!({})).await;
+    world.number(organization, NUMBER).await;
+    for n in 0..3 {
+        world.webhook(&process, text_webhook(NUMBER, "549", &format!("wamid.{n}"), now(), "x").to_string()).await;
+    }
+    world.idle().await;
+    world.execute("update bus.journal set received_at = now() - interval '13 days'", &[]).await;
+    world.execute("select bus.prune()", &[]).await;
+    assert_eq!(world.count("bus.journal").await, 4);
+    world.execute("update bus.journal set received_at = now() - interval '15 days'", &[]).await;
+    world.execute("select bus.prune()", &[]).await;
+    assert_eq!(world.count("bus.journal").await, 1, "what is parked stays");
+}
+
+#[tokio::test]
 async fn a_thousand_items_in_one_body() {
     let world = World::new().await;
     let organization = world.organization(json!({})).await;
