@@ -173,7 +173,8 @@ create table public.messages (
       and content->>'type' in ('text', 'file', 'data')
       and content->>'kind' <> '',
       false)),
-  constraint messages_status_object check (jsonb_typeof(status) = 'object')
+  constraint messages_status_object check (jsonb_typeof(status) = 'object'),
+  constraint messages_timestamp_finite check (isfinite("timestamp"))
 ) with (fillfactor = 85);
 -- None of these holds a column that a receipt changes, so status updates stay on their page (HOT).
 create unique index messages_external_id on public.messages (organization_id, organization_address, external_id) where external_id is not null;

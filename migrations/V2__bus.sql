@@ -154,6 +154,8 @@ create table bus.journal (
 comment on table bus.journal is 'What came in from outside, byte for byte, before anyone understood it. Append only. It belongs to no organization yet.';
 comment on column bus.journal.app_id is 'The Meta app whose secret signed it, where it is known.';
 alter table bus.journal alter column body set storage external;
+-- For pruning: entries lie in the order of time, so a summary of each range of pages suffices.
+create index journal_received on bus.journal using brin (received_at);
 
 create table bus.parked (
   id bigint not null generated always as identity primary key,

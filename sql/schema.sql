@@ -239,21 +239,25 @@ CREATE FUNCTION bus.admit(p_tids tid[], p_now timestamp with time zone) RETURNS 
     SET search_path TO ''
     AS $$
 declare
+  -- A task whose last attempt ended without a word will not be sent, so it needs no room.
+  suspects tid[] := array(select t.ctid from bus.tasks t where t.ctid = any (p_tids) and t.worker is not null);
+  candidates tid[] := array(select t.ctid from bus.tasks t where t.ctid = any (p_tids) and t.worker is null);
   tids tid[];
 begin
   -- Pairs of numbers: one message in 6 s, 45 in a burst. Who must wait gets a later run_at; the rest of its key waits behind it.
   -- (Scalar subqueries: one probe of the key for each, whatever the planner thinks of a table without statistics.)
   tids := array(
     select t.ctid from bus.tasks t
-    where t.ctid = any (p_tids)
+    where t.ctid = any (candidates)
       and coalesce((select p.tat from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key), p_now) <= p_now + interval '264 s');
-  if cardinality(tids) < cardinality(p_tids) then
+  if cardinality(tids) < cardinality(candidates) then
     update bus.tasks t set
       run_at = (select p.tat - interval '264 s' from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key)
-    where t.ctid = any (p_tids) and t.ctid <> all (tids);
+    where t.ctid = any (candidates) and t.ctid <> all (tids);
   end if;
 
-  -- Numbers: as many as the pace has room for; the others stay as they are and come with a later claim.
+  -- Numbers: as many as the pace has room for; the others stay as they are and come with a later claim. A lane that
+  -- somebody else has locked is left to him: nobody waits here while holding other tenants' tasks.
   with want as (
     select t.ctid as tid, t.organization_id, t.lane,
       row_number() over (partition by t.organization_id, t.lane order by t.priority, t.run_at, t.id) as n
@@ -261,11 +265,14 @@ begin
   ), open as materialized (
     select l.organization_id, l.lane, bus.room(l, p_now) as room from bus.lanes l
     where (l.organization_id, l.lane) in (select w.organization_id, w.lane from want w)
-    order by l.organization_id, l.lane for update
+    for update skip locked
   ), let as (
     select w.tid, w.organization_id, w.lane
-    from want w left join open l on l.organization_id = w.organization_id and l.lane = w.lane
-    where l.lane is null or w.n <= l.room
+    from want w join open l on l.organization_id = w.organization_id and l.lane = w.lane
+    where w.n <= l.room
+    union all
+    select w.tid, w.organization_id, w.lane from want w
+    where not exists (select from bus.lanes l where l.organization_id = w.organization_id and l.lane = w.lane)
   ), spent as (
     update bus.lanes l set
       tat = greatest(l.tat, p_now) + make_interval(secs => x.n * 1.04 / l.rate::float8),
@@ -276,10 +283,10 @@ begin
   select array(select let.tid from let) into tids;
 
   insert into bus.pairs as p (organization_id, key, tat)
-  select t.organization_id, t.key, p_now + interval '6 s' from bus.tasks t where t.ctid = any (tids)
+  select distinct t.organization_id, t.key, p_now + interval '6 s' from bus.tasks t where t.ctid = any (tids)
   order by t.organization_id, t.key
   on conflict (organization_id, key) do update set tat = greatest(p.tat, p_now) + interval '6 s';
-  return tids;
+  return tids || suspects;
 end
 $$;
 
@@ -582,7 +589,7 @@ CREATE FUNCTION bus.as_time(p_text text) RETURNS timestamp with time zone
     AS $$
 begin
   return p_text::timestamptz;
-exception when invalid_datetime_format or datetime_field_overflow then
+exception when data_exception then
   return null;
 end
 $$;
@@ -1034,7 +1041,7 @@ begin
   -- Claimed first: a statement's snapshot is older than what a claim within it finds.
   claimed := array(select c::bus.claimed from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c);
   return query
-  select c.queue, c.organization_id, c.key, c.id, m.organization_address, c.attempt, c.version,
+  select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
     jsonb_build_object(
       'external_id', m.external_id, 'service', m.service,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
@@ -1156,7 +1163,7 @@ begin
     return done;
   end if;
 
-  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp()), attempt = 0
+  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp())
   from jsonb_to_recordset(p_results) as r (queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text)
   where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt)
     and coalesce(r.outcome, 'done') = 'done' and t.single and t.version <> r.version;
@@ -1167,6 +1174,8 @@ begin
     worker = null,
     held_since = null,
     errors = bus.note(t.errors, coalesce(r.error, 'no reason given')),
+    -- Who has to wait for long goes behind those that came later.
+    due_at = case when r.after >= 60 then clock_timestamp() + make_interval(secs => r.after) else t.due_at end,
     run_at = clock_timestamp() + coalesce(make_interval(secs => r.after), bus.backoff(t.queue, t.attempt))
   from jsonb_to_recordset(p_results) as r (queue text, organization_id uuid, key text, id bigint, attempt int, outcome text, after float8, error text)
   where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt)
@@ -1351,6 +1360,17 @@ begin
   from jsonb_array_elements(p_events) with ordinality as x (event, i)
   left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
 
+  if exists (select from jsonb_array_elements(routed) x where x ->> 'type' in ('message', 'status') and x ->> 'organization_id' is null) then
+    -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees
+    -- what we park.
+    perform pg_advisory_xact_lock_shared(h) from (
+      select distinct hashtextextended('number ' || (x ->> 'address'), 0) as h from jsonb_array_elements(routed) x
+      where x ->> 'organization_id' is null and x ->> 'address' is not null order by 1) locks;
+    select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
+    from jsonb_array_elements(p_events) with ordinality as x (event, i)
+    left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
+  end if;
+
   for e in select x from jsonb_array_elements(routed) x
            where x ->> 'type' = 'park' or (x ->> 'type' <> 'contact' and x ->> 'organization_id' is null) loop
     if e ->> 'type' = 'park' then
@@ -1452,11 +1472,12 @@ begin
       perform bus.mark_unknown(r.organization_id, r.message_id);
     elsif r.outcome = 'split' then
       perform bus.split_message(r.organization_id, r.message_id, r.parts);
-      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1
+      update bus.tasks t set worker = null, run_at = clock_timestamp()
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
     elsif r.outcome = 'wait' then
-      -- It concerns the number: the message keeps its place and its attempts.
-      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1, errors = bus.note(t.errors, r.error)
+      -- It concerns the number: the message keeps its place, however often. (Attempts only ever grow, or an old one could
+      -- pass for the present one.)
+      update bus.tasks t set worker = null, run_at = clock_timestamp(), errors = bus.note(t.errors, r.error)
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
       update public.messages m set status = r.status where m.organization_id = r.organization_id and m.id = r.message_id;
     else
@@ -1645,10 +1666,11 @@ CREATE FUNCTION bus.next_look(p_queue text, p_worker uuid) RETURNS double precis
     -- due tasks that nobody holds: another claim has them in its hands at this very moment
     (select clock_timestamp() + interval '20 ms'
      where exists (
-       select from bus.tasks t
+       select
+       -- not more than a few, or a broadcast that waits for its number would be walked through each time
+       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= clock_timestamp() order by d.run_at limit 200) t
        left join bus.lanes l on l.organization_id = t.organization_id and l.lane = t.lane
-       where t.queue = p_queue and t.run_at <= clock_timestamp()
-         and (l.lane is null or bus.opens(l) <= clock_timestamp())
+       where (l.lane is null or bus.opens(l) <= clock_timestamp())
          and not exists (
            select from bus.tasks o
            where o.organization_id = t.organization_id and o.queue = t.queue and o.key = t.key
@@ -1820,15 +1842,20 @@ CREATE FUNCTION bus.prune() RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-  -- The oldest entries by id, a few at a time: no index on time is needed, and nothing is done where nothing is old.
+  -- A part at a time, so that no transaction is long.
   delete from bus.journal j
-  where j.id in (select o.id from bus.journal o order by o.id limit 2000)
-    and j.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
-    and not exists (select from bus.parked p where p.journal_id = j.id)
-    and not exists (
-      select from bus.tasks t
-      where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = j.id::text)
-    and not exists (select from bus.dead d where d.queue = 'intake' and d.subject = j.id::text);
+  where j.id in (
+    select o.id from bus.journal o
+    where o.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
+      and not exists (select from bus.parked p where p.journal_id = o.id)
+      and not exists (
+        select from bus.tasks t
+        where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = o.id::text)
+      and not exists (
+        select from bus.dead d
+        where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
+    limit 20000);
+  delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
 $$;
 
@@ -1837,7 +1864,7 @@ $$;
 -- Name: FUNCTION prune(); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.prune() IS 'Forgets journal entries that are done and older than the hold of the queue intake (14 days), and the pace of pairs that are quiet.';
+COMMENT ON FUNCTION bus.prune() IS 'Forgets journal entries that are done and older than the hold of the queue intake (14 days), receipts as old whose message never came, and the pace of pairs that are quiet.';
 
 
 --
@@ -1871,7 +1898,7 @@ CREATE FUNCTION bus.release(p_queue text, p_worker uuid, p_keep bigint[]) RETURN
 declare
   n int;
 begin
-  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp()), attempt = t.attempt - 1
+  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp())
   where t.queue = p_queue and t.worker = p_worker and t.id <> all (p_keep) and t.held_since is null;
   get diagnostics n = row_count;
   if n > 0 then
@@ -2576,6 +2603,8 @@ begin
   end if;
 
   if new.status = 'connected' and was is distinct from 'connected' then
+    -- Intake takes it, shared, before it parks something for a number that it does not know.
+    perform pg_advisory_xact_lock(hashtextextended('number ' || new.address, 0));
     insert into bus.numbers (service, address, organization_id) values (new.service, new.address, new.organization_id)
     on conflict (service, address) do update set organization_id = excluded.organization_id;
     perform bus.replay_parked(p_address => new.address);
@@ -3016,7 +3045,7 @@ begin
     end if;
   end loop;
   return result;
-exception when invalid_datetime_format or datetime_field_overflow then
+exception when data_exception then
   return p_old || p_new;
 end
 $$;
@@ -3200,7 +3229,8 @@ CREATE TABLE public.messages (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT messages_content_schema CHECK (COALESCE(((jsonb_typeof(content) = 'object'::text) AND ((content ->> 'version'::text) = '1'::text) AND ((content ->> 'type'::text) = ANY (ARRAY['text'::text, 'file'::text, 'data'::text])) AND ((content ->> 'kind'::text) <> ''::text)), false)),
-    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text))
+    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text)),
+    CONSTRAINT messages_timestamp_finite CHECK (isfinite("timestamp"))
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.05');
 
@@ -4424,6 +4454,13 @@ CREATE INDEX dead_died ON bus.dead USING btree (queue, died_at);
 --
 
 CREATE INDEX dead_subject ON bus.dead USING btree (organization_id, queue, subject);
+
+
+--
+-- Name: journal_received; Type: INDEX; Schema: bus; Owner: -
+--
+
+CREATE INDEX journal_received ON bus.journal USING brin (received_at);
 
 
 --

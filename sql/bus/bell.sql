@@ -64,10 +64,11 @@ as $$
     -- due tasks that nobody holds: another claim has them in its hands at this very moment
     (select clock_timestamp() + interval '20 ms'
      where exists (
-       select from bus.tasks t
+       select
+       -- not more than a few, or a broadcast that waits for its number would be walked through each time
+       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= clock_timestamp() order by d.run_at limit 200) t
        left join bus.lanes l on l.organization_id = t.organization_id and l.lane = t.lane
-       where t.queue = p_queue and t.run_at <= clock_timestamp()
-         and (l.lane is null or bus.opens(l) <= clock_timestamp())
+       where (l.lane is null or bus.opens(l) <= clock_timestamp())
          and not exists (
            select from bus.tasks o
            where o.organization_id = t.organization_id and o.queue = t.queue and o.key = t.key
@@ -89,19 +90,24 @@ create or replace function bus.prune() returns void
 language sql
 set search_path = ''
 as $$
-  -- The oldest entries by id, a few at a time: no index on time is needed, and nothing is done where nothing is old.
+  -- A part at a time, so that no transaction is long.
   delete from bus.journal j
-  where j.id in (select o.id from bus.journal o order by o.id limit 2000)
-    and j.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
-    and not exists (select from bus.parked p where p.journal_id = j.id)
-    and not exists (
-      select from bus.tasks t
-      where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = j.id::text)
-    and not exists (select from bus.dead d where d.queue = 'intake' and d.subject = j.id::text);
+  where j.id in (
+    select o.id from bus.journal o
+    where o.received_at < now() - (select q.hold from bus.queues q where q.queue = 'intake')
+      and not exists (select from bus.parked p where p.journal_id = o.id)
+      and not exists (
+        select from bus.tasks t
+        where t.organization_id = '00000000-0000-0000-0000-000000000000' and t.queue = 'intake' and t.key = o.id::text)
+      and not exists (
+        select from bus.dead d
+        where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
+    limit 20000);
+  delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
 $$;
 comment on function bus.prune() is
-  'Forgets journal entries that are done and older than the hold of the queue intake (14 days), and the pace of pairs that are quiet.';
+  'Forgets journal entries that are done and older than the hold of the queue intake (14 days), receipts as old whose message never came, and the pace of pairs that are quiet.';
 
 create or replace function bus.poll(p_worker uuid, p_queues text[]) returns setof text
 language plpgsql

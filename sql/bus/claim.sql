@@ -143,21 +143,25 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  -- A task whose last attempt ended without a word will not be sent, so it needs no room.
+  suspects tid[] := array(select t.ctid from bus.tasks t where t.ctid = any (p_tids) and t.worker is not null);
+  candidates tid[] := array(select t.ctid from bus.tasks t where t.ctid = any (p_tids) and t.worker is null);
   tids tid[];
 begin
   -- Pairs of numbers: one message in 6 s, 45 in a burst. Who must wait gets a later run_at; the rest of its key waits behind it.
   -- (Scalar subqueries: one probe of the key for each, whatever the planner thinks of a table without statistics.)
   tids := array(
     select t.ctid from bus.tasks t
-    where t.ctid = any (p_tids)
+    where t.ctid = any (candidates)
       and coalesce((select p.tat from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key), p_now) <= p_now + interval '264 s');
-  if cardinality(tids) < cardinality(p_tids) then
+  if cardinality(tids) < cardinality(candidates) then
     update bus.tasks t set
       run_at = (select p.tat - interval '264 s' from bus.pairs p where p.organization_id = t.organization_id and p.key = t.key)
-    where t.ctid = any (p_tids) and t.ctid <> all (tids);
+    where t.ctid = any (candidates) and t.ctid <> all (tids);
   end if;
 
-  -- Numbers: as many as the pace has room for; the others stay as they are and come with a later claim.
+  -- Numbers: as many as the pace has room for; the others stay as they are and come with a later claim. A lane that
+  -- somebody else has locked is left to him: nobody waits here while holding other tenants' tasks.
   with want as (
     select t.ctid as tid, t.organization_id, t.lane,
       row_number() over (partition by t.organization_id, t.lane order by t.priority, t.run_at, t.id) as n
@@ -165,11 +169,14 @@ begin
   ), open as materialized (
     select l.organization_id, l.lane, bus.room(l, p_now) as room from bus.lanes l
     where (l.organization_id, l.lane) in (select w.organization_id, w.lane from want w)
-    order by l.organization_id, l.lane for update
+    for update skip locked
   ), let as (
     select w.tid, w.organization_id, w.lane
-    from want w left join open l on l.organization_id = w.organization_id and l.lane = w.lane
-    where l.lane is null or w.n <= l.room
+    from want w join open l on l.organization_id = w.organization_id and l.lane = w.lane
+    where w.n <= l.room
+    union all
+    select w.tid, w.organization_id, w.lane from want w
+    where not exists (select from bus.lanes l where l.organization_id = w.organization_id and l.lane = w.lane)
   ), spent as (
     update bus.lanes l set
       tat = greatest(l.tat, p_now) + make_interval(secs => x.n * 1.04 / l.rate::float8),
@@ -180,10 +187,10 @@ begin
   select array(select let.tid from let) into tids;
 
   insert into bus.pairs as p (organization_id, key, tat)
-  select t.organization_id, t.key, p_now + interval '6 s' from bus.tasks t where t.ctid = any (tids)
+  select distinct t.organization_id, t.key, p_now + interval '6 s' from bus.tasks t where t.ctid = any (tids)
   order by t.organization_id, t.key
   on conflict (organization_id, key) do update set tat = greatest(p.tat, p_now) + interval '6 s';
-  return tids;
+  return tids || suspects;
 end
 $$;
 comment on function bus.admit(tid[], timestamptz) is 'Of the candidates, those that the limits per pair and per number let go now. Counts them.';

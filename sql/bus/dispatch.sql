@@ -223,11 +223,12 @@ begin
       perform bus.mark_unknown(r.organization_id, r.message_id);
     elsif r.outcome = 'split' then
       perform bus.split_message(r.organization_id, r.message_id, r.parts);
-      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1
+      update bus.tasks t set worker = null, run_at = clock_timestamp()
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
     elsif r.outcome = 'wait' then
-      -- It concerns the number: the message keeps its place and its attempts.
-      update bus.tasks t set worker = null, run_at = clock_timestamp(), attempt = t.attempt - 1, errors = bus.note(t.errors, r.error)
+      -- It concerns the number: the message keeps its place, however often. (Attempts only ever grow, or an old one could
+      -- pass for the present one.)
+      update bus.tasks t set worker = null, run_at = clock_timestamp(), errors = bus.note(t.errors, r.error)
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
       update public.messages m set status = r.status where m.organization_id = r.organization_id and m.id = r.message_id;
     else

@@ -39,7 +39,7 @@ begin
     return done;
   end if;
 
-  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp()), attempt = 0
+  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp())
   from jsonb_to_recordset(p_results) as r (queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text)
   where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt)
     and coalesce(r.outcome, 'done') = 'done' and t.single and t.version <> r.version;
@@ -50,6 +50,8 @@ begin
     worker = null,
     held_since = null,
     errors = bus.note(t.errors, coalesce(r.error, 'no reason given')),
+    -- Who has to wait for long goes behind those that came later.
+    due_at = case when r.after >= 60 then clock_timestamp() + make_interval(secs => r.after) else t.due_at end,
     run_at = clock_timestamp() + coalesce(make_interval(secs => r.after), bus.backoff(t.queue, t.attempt))
   from jsonb_to_recordset(p_results) as r (queue text, organization_id uuid, key text, id bigint, attempt int, outcome text, after float8, error text)
   where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt)
@@ -115,7 +117,7 @@ as $$
 declare
   n int;
 begin
-  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp()), attempt = t.attempt - 1
+  update bus.tasks t set worker = null, run_at = greatest(t.due_at, clock_timestamp())
   where t.queue = p_queue and t.worker = p_worker and t.id <> all (p_keep) and t.held_since is null;
   get diagnostics n = row_count;
   if n > 0 then

@@ -170,6 +170,17 @@ begin
   from jsonb_array_elements(p_events) with ordinality as x (event, i)
   left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
 
+  if exists (select from jsonb_array_elements(routed) x where x ->> 'type' in ('message', 'status') and x ->> 'organization_id' is null) then
+    -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees
+    -- what we park.
+    perform pg_advisory_xact_lock_shared(h) from (
+      select distinct hashtextextended('number ' || (x ->> 'address'), 0) as h from jsonb_array_elements(routed) x
+      where x ->> 'organization_id' is null and x ->> 'address' is not null order by 1) locks;
+    select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
+    from jsonb_array_elements(p_events) with ordinality as x (event, i)
+    left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
+  end if;
+
   for e in select x from jsonb_array_elements(routed) x
            where x ->> 'type' = 'park' or (x ->> 'type' <> 'contact' and x ->> 'organization_id' is null) loop
     if e ->> 'type' = 'park' then

@@ -6,7 +6,7 @@ set search_path = ''
 as $$
 begin
   return p_text::timestamptz;
-exception when invalid_datetime_format or datetime_field_overflow then
+exception when data_exception then
   return null;
 end
 $$;
@@ -23,7 +23,7 @@ begin
   -- Claimed first: a statement's snapshot is older than what a claim within it finds.
   claimed := array(select c::bus.claimed from bus.claim('receipts', p_worker, p_limit, p_after, p_awake) c);
   return query
-  select c.queue, c.organization_id, c.key, c.id, m.organization_address, c.attempt, c.version,
+  select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
     jsonb_build_object(
       'external_id', m.external_id, 'service', m.service,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.

@@ -150,7 +150,7 @@ begin
     end if;
   end loop;
   return result;
-exception when invalid_datetime_format or datetime_field_overflow then
+exception when data_exception then
   return p_old || p_new;
 end
 $$;

@@ -54,6 +54,8 @@ begin
   end if;
 
   if new.status = 'connected' and was is distinct from 'connected' then
+    -- Intake takes it, shared, before it parks something for a number that it does not know.
+    perform pg_advisory_xact_lock(hashtextextended('number ' || new.address, 0));
     insert into bus.numbers (service, address, organization_id) values (new.service, new.address, new.organization_id)
     on conflict (service, address) do update set organization_id = excluded.organization_id;
     perform bus.replay_parked(p_address => new.address);

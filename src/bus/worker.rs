@@ -1,7 +1,7 @@
 //! The one worker loop: claim, do, finish; and how it falls asleep without missing anything.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -67,6 +67,8 @@ struct Shared<W: Work> {
     db: Db,
     /// Which tasks are in hand. A standard mutex: held for a map access only.
     running: Mutex<HashMap<i64, Running>>,
+    /// Tasks whose outcome the database would not take: they may have had their effect, so they are never given back.
+    abandoned: Mutex<HashSet<i64>>,
     bell: Arc<Notify>,
     id: Uuid,
 }
@@ -74,6 +76,12 @@ struct Shared<W: Work> {
 impl<W: Work> Shared<W> {
     fn running(&self) -> MutexGuard<'_, HashMap<i64, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What must not be given back: it is in hand, or its outcome was lost.
+    fn keep(&self) -> Vec<i64> {
+        let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        self.running().keys().chain(abandoned.iter()).copied().collect()
     }
 }
 
@@ -88,16 +96,18 @@ pub struct Worker<W: Work> {
     after: Option<Uuid>,
     /// A claim's answer was lost: tasks may be leased to us that we never saw.
     lost: bool,
+    /// When others were rung for last, and when we said last that we are awake.
     rang: Instant,
+    awake: Instant,
 }
 
 impl<W: Work> Worker<W> {
     /// A loop that looks at its queue when `bell` rings. Must be made within a runtime.
     pub fn new(work: W, db: Db, bell: Arc<Notify>, health: Health, stop: CancellationToken) -> Self {
-        let shared = Arc::new(Shared { work, db, running: Mutex::default(), bell, id: Uuid::new_v4() });
+        let shared = Arc::new(Shared { work, db, running: Mutex::default(), abandoned: Mutex::default(), bell, id: Uuid::new_v4() });
         let (done, results) = mpsc::unbounded_channel();
         let finisher = tokio::spawn(finish_all(shared.clone(), results));
-        Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now() }
+        Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now(), awake: Instant::now() }
     }
 
     /// Works until stopped; then lets running tasks end, writes their outcomes and gives the rest back.
@@ -126,13 +136,17 @@ impl<W: Work> Worker<W> {
     /// From waking up to falling asleep and being woken.
     async fn cycle(&mut self) -> anyhow::Result<()> {
         if self.lost {
-            let keep: Vec<i64> = self.shared.running().keys().copied().collect();
+            let keep = self.shared.keep();
             self.shared.db.query("select bus.release($1, $2, $3)", &[&W::QUEUE, &self.shared.id, &keep]).await?;
             self.lost = false;
         }
         while !self.stop.is_cancelled() {
+            if self.room() < Self::WORTHWHILE && self.shared.running().len() > W::CONCURRENCY / 2 {
+                // Nearly full: a moment later there is room for more than one.
+                sleep(Duration::from_millis(10)).await;
+            }
             let limit = self.room().min(W::BATCH);
-            if limit == 0 || limit < W::BATCH.min(W::CONCURRENCY / 4).max(1) && self.shared.running().len() > W::CONCURRENCY / 2 {
+            if limit == 0 {
                 self.full().await?;
                 continue;
             }
@@ -149,16 +163,21 @@ impl<W: Work> Worker<W> {
         self.sleep().await
     }
 
+    /// Fewer free places than this are not worth a claim while others are about to become free.
+    const WORTHWHILE: usize = if W::BATCH < W::CONCURRENCY / 4 { W::BATCH } else { W::CONCURRENCY / 4 };
+
     fn room(&self) -> usize {
         W::CONCURRENCY.saturating_sub(self.shared.running().len())
     }
 
     /// Waits for running tasks to end, staying awake for those who insert.
-    async fn full(&self) -> anyhow::Result<()> {
+    async fn full(&mut self) -> anyhow::Result<()> {
+        let renew = self.awake + Duration::from_millis(900);
         tokio::select! {
             () = self.shared.bell.notified() => {}
             () = self.stop.cancelled() => {}
-            () = sleep(Duration::from_millis(900)) => {
+            () = sleep(renew.saturating_duration_since(Instant::now())) => {
+                self.awake = Instant::now();
                 self.shared.db.query("select bus.wake($1, $2)", &[&W::QUEUE, &self.shared.id]).await?;
             }
         }
@@ -177,6 +196,7 @@ impl<W: Work> Worker<W> {
     /// Claims and starts up to `limit` tasks; returns how many.
     async fn claim(&mut self, limit: usize, awake: bool) -> anyhow::Result<usize> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        self.awake = Instant::now();
         let rows = self.shared.db.query(W::CLAIM, &[&self.shared.id, &limit, &self.after, &awake]).await?;
         self.health.good(W::QUEUE);
         for row in &rows {
@@ -271,7 +291,7 @@ impl<W: Work> Worker<W> {
         drop(self.done);
         let _ = timeout(Duration::from_secs(5), self.finisher).await;
         // What is still in hand may have had its effect: it keeps its lease, and the next worker treats it so.
-        let keep: Vec<i64> = self.shared.running().keys().copied().collect();
+        let keep = self.shared.keep();
         let give_back = async {
             self.shared.db.query("select bus.release($1, $2, $3)", &[&W::QUEUE, &self.shared.id, &keep]).await?;
             self.shared.db.query("select bus.rest($1, $2)", &[&W::QUEUE, &self.shared.id]).await
@@ -304,28 +324,33 @@ async fn finish_all<W: Work>(shared: Arc<Shared<W>>, mut results: mpsc::Unbounde
     }
 }
 
+/// Writes a batch until it is written. What the database refuses for what is in it is written one by one, so that the
+/// others do not suffer for it.
 async fn finish_batch<W: Work>(shared: &Shared<W>, batch: &[(Task, W::Done)]) {
+    if finish_or_refused(shared, batch).await {
+        return;
+    }
+    for one in batch {
+        if batch.len() == 1 || !finish_or_refused(shared, std::slice::from_ref(one)).await {
+            error!(queue = W::QUEUE, task = one.0.id, organization_id = %one.0.organization_id, "its outcome cannot be written; its lease will expire");
+            shared.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(one.0.id);
+        }
+    }
+}
+
+/// Tries until the database has taken the outcomes, or refused them; `false` for the latter.
+async fn finish_or_refused<W: Work>(shared: &Shared<W>, batch: &[(Task, W::Done)]) -> bool {
     let mut delay = Duration::from_millis(50);
     loop {
-        let Err(error) = shared.work.finish(&shared.db, batch).await else { return };
+        let Err(error) = shared.work.finish(&shared.db, batch).await else { return true };
         warn!(queue = W::QUEUE, tasks = batch.len(), error = %format!("{error:#}"), "outcomes could not be written");
-        // The database refuses something in it (and is not merely busy or away): the others must not suffer.
-        let refused = crate::db::refusal(&error).is_some_and(|e| {
-            let class = &e.code().code()[..2];
-            !matches!(class, "08" | "40" | "53" | "55" | "57" | "58")
-        });
+        // Busy, deadlocked, shutting down or away is no refusal.
+        let refused = crate::db::refusal(&error).is_some_and(|e| !matches!(&e.code().code()[..2], "08" | "40" | "53" | "55" | "57" | "58"));
         if refused {
-            break;
+            return false;
         }
         sleep(delay).await;
         delay = (delay * 2).min(Duration::from_secs(2));
-    }
-    for one in batch {
-        if batch.len() > 1
-            && let Err(error) = shared.work.finish(&shared.db, std::slice::from_ref(one)).await
-        {
-            error!(queue = W::QUEUE, task = one.0.id, organization_id = %one.0.organization_id, error = %format!("{error:#}"), "outcome lost; its lease will expire");
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres::{Row, types::ToSql};
@@ -14,6 +14,9 @@ pub mod migrate;
 
 /// How long one statement may take before its connection is given up.
 const STATEMENT: Duration = Duration::from_secs(30);
+
+/// The same on the server, in milliseconds.
+const SERVER: u32 = 25_000;
 
 /// TLS as the URL's `sslmode` asks for it, with the platform's certificates.
 pub fn tls() -> anyhow::Result<MakeRustlsConnect> {
@@ -51,6 +54,10 @@ impl Db {
             .wait_timeout(timeout)
             .create_timeout(timeout)
             .recycle_timeout(timeout)
+            // The server gives up before we do: a statement that nobody waits for must not take effect later.
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(&format!("set statement_timeout = {SERVER}")).await.map_err(HookError::Backend) })
+            }))
             .build()?;
         Ok(Self { pool })
     }

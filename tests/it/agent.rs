@@ -249,6 +249,10 @@ async fn nonsense_of_one_tenant_stops_nobody() {
     settled(&world, 1).await;
     // Times that are none, where clients may write.
     world.execute("update public.messages set status = '{\"typing\": \"soon\", \"read\": 7}' where direction = 'incoming'", &[]).await;
+    world.until("the receipt is dealt with", "select not exists (select from bus.tasks where queue = 'receipts')").await;
+    world.execute("update public.messages set status = '{\"typing\": \"2024-01-01 00:00+99\"}' where direction = 'incoming'", &[]).await;
+    // Older than a receipt can be.
+    world.execute("update public.messages set timestamp = now() - interval '40 days', status = jsonb_build_object('read', now()) where direction = 'incoming'", &[]).await;
     world.execute("update public.conversations set extra = '{\"paused\": \"until I say so\"}'", &[]).await;
     world.execute("update public.organizations set extra = '{\"response_delay_seconds\": \"soon\"}'", &[]).await;
     world.until("the receipt is dealt with", "select not exists (select from bus.tasks where queue = 'receipts')").await;

@@ -59,6 +59,44 @@ async fn an_unknown_outcome_without_a_receipt_is_given_up_visibly_and_can_be_rep
 }
 
 #[tokio::test]
+async fn several_held_sends_of_a_conversation_come_due_together() {
+    let world = World::new().await;
+    let organization = world.furnished().await;
+    world.sandbox.fault(Fault { cut: true, times: Some(3), ..fault("messages") });
+    let process = world.serve().await;
+    for n in 0..3 {
+        world.send(organization, "549", &n.to_string()).await;
+        world.until("held", &format!("select count(*) = {} from bus.tasks where held_since is not null", n + 1)).await;
+        world.execute("update bus.lanes set strikes = 0, resume_at = null", &[]).await;
+    }
+    drop(process);
+    // While nobody works, all of them pass their time, and another message waits behind them.
+    world.execute("update bus.tasks set held_since = held_since - interval '1 hour', run_at = now()", &[]).await;
+    world.send(organization, "549", "after").await;
+    let _process = world.serve().await;
+    world
+        .until(
+            "the three have failed, the other is read",
+            "select count(*) filter (where status ? 'failed') = 3 and count(*) filter (where status ? 'read') = 1 from public.messages",
+        )
+        .await;
+    world.idle().await;
+}
+
+#[tokio::test]
+async fn a_retry_after_hours_does_not_hold_up_the_conversation() {
+    let world = World::new().await;
+    let organization = world.furnished().await;
+    world.sandbox.fault(Fault { code: Some(131_049), ..fault("messages") });
+    let _process = world.serve().await;
+    world.send(organization, "549", "an offer").await;
+    world.until("put off", "select errors is not null from bus.tasks").await;
+    world.send(organization, "549", "an answer").await;
+    world.until("the answer is read", "select bool_or(status ? 'read') from public.messages where content->>'text' = 'an answer'").await;
+    assert!(world.value::<bool>("select run_at > now() + interval '23 hours' from bus.tasks", &[]).await);
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_settled_by_the_receipt() {
     let world = World::new().await;
     let organization = world.furnished().await;

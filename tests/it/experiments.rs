@@ -158,6 +158,9 @@ async fn e19_content_that_breaks_the_model_is_refused_by_field() {
     assert!(
         world.refusal(nowhere, &[&organization, &text_content("x")]).await.starts_with("messages.organization_address: 404 is no whatsapp address")
     );
+    let never = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content, timestamp)
+        values ($1, '111', '549', 'whatsapp', 'outgoing', $2, 'infinity')";
+    assert!(world.refusal(never, &[&organization, &text_content("x")]).await.contains("messages_timestamp_finite"));
     let nobody = "insert into public.messages (organization_id, organization_address, service, direction, content) values ($1, '111', 'whatsapp', 'outgoing', $2)";
     assert!(world.refusal(nobody, &[&organization, &text_content("x")]).await.starts_with("messages.contact_address is missing"));
     assert_eq!(world.count("public.messages").await, 0);

@@ -127,6 +127,29 @@ async fn an_unknown_number_is_parked_and_replayed_when_it_appears() {
 }
 
 #[tokio::test]
+async fn nothing_is_stranded_when_a_number_appears_while_its_messages_arrive() {
+    let world = World::new().await;
+    let organization = world.organization(json!({})).await;
+    let process = world.serve().await;
+    for round in 0..6 {
+        let number = format!("9{round}");
+        let arrive = async {
+            for n in 0..40 {
+                world.webhook(&process, text_webhook(&number, "549", &format!("wamid.{round}.{n}"), now(), "x").to_string()).await;
+            }
+        };
+        let register = async {
+            tokio::time::sleep(std::time::Duration::from_millis(30 + 10 * round)).await;
+            world.number(organization, &number).await;
+        };
+        tokio::join!(arrive, register);
+        world.until("all are stored", &format!("select count(*) = 40 from public.messages where organization_address = '{number}'")).await;
+    }
+    world.idle().await;
+    assert_eq!(world.count("bus.parked").await, 0);
+}
+
+#[tokio::test]
 async fn whatever_is_not_understood_is_kept_and_shown() {
     let world = World::new().await;
     let organization = world.organization(json!({})).await;
