@@ -1472,7 +1472,8 @@ begin
       perform bus.mark_unknown(r.organization_id, r.message_id);
     elsif r.outcome = 'split' then
       perform bus.split_message(r.organization_id, r.message_id, r.parts);
-      update bus.tasks t set worker = null, run_at = clock_timestamp()
+      update bus.tasks t set worker = null, run_at = clock_timestamp(),
+        due_at = t.due_at - jsonb_array_length(r.parts) * interval '1 microsecond'
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
     elsif r.outcome = 'wait' then
       -- It concerns the number: the message keeps its place, however often. (Attempts only ever grow, or an old one could
@@ -2166,15 +2167,22 @@ CREATE FUNCTION bus.split_message(p_organization uuid, p_message uuid, p_parts j
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  count int := jsonb_array_length(p_parts);
 begin
+  -- The parts take the microseconds before the row's time: a row that was inserted together with it, and has the same
+  -- time, stays behind all of them.
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
                                group_address, thread_id, content, "timestamp")
   select m.organization_id, m.conversation_id, m.direction, m.agent_id, m.contact_address, m.service, m.organization_address,
-    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text), m."timestamp" + p.n * interval '1 microsecond'
+    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text),
+    m."timestamp" - (count - p.n + 1) * interval '1 microsecond'
   from public.messages m, jsonb_array_elements_text(p_parts) with ordinality p (text, n)
   where m.organization_id = p_organization and m.id = p_message and p.n > 1
   order by p.n;
-  update public.messages m set content = jsonb_build_object('text', p_parts ->> 0)
+  update public.messages m set
+    content = jsonb_build_object('text', p_parts ->> 0),
+    "timestamp" = m."timestamp" - count * interval '1 microsecond'
   where m.organization_id = p_organization and m.id = p_message;
 end
 $$;
@@ -2325,18 +2333,19 @@ declare
 begin
   -- One message's receipts together, in an order that is the same for everyone.
   for s in
-    select e.organization_id, e.address, e.external_id, max(e.message_id::text)::uuid as message_id,
-      (select jsonb_object_agg(x.state, x.at) from (
-         select f.state, min(f."timestamp") as at
-         from jsonb_to_recordset(p_events) as f (type text, organization_id uuid, address text, external_id text, state text, "timestamp" timestamptz)
-         where f.type = 'status' and (f.organization_id, f.address, f.external_id) = (e.organization_id, e.address, e.external_id)
-         group by f.state) x)
-      || coalesce(jsonb_build_object('errors', (array_agg(e.errors) filter (where e.errors is not null))[1])
-                  - case when count(e.errors) = 0 then 'errors' else '' end, '{}') as status
-    from jsonb_to_recordset(p_events) as e (type text, organization_id uuid, address text, external_id text, message_id uuid, errors jsonb)
-    where e.type = 'status'
-    group by e.organization_id, e.address, e.external_id
-    order by e.organization_id, e.address, e.external_id
+    select g.organization_id, g.address, g.external_id, max(g.message_id)::uuid as message_id,
+      jsonb_object_agg(g.state, g.at)
+        || case when count(g.errors) = 0 then '{}' else jsonb_build_object('errors', (array_agg(g.errors) filter (where g.errors is not null))[1]) end as status
+    from (
+      select e.organization_id, e.address, e.external_id, e.state, min(e."timestamp") as at, max(e.message_id) as message_id,
+        (array_agg(e.errors) filter (where e.errors is not null))[1] as errors
+      from jsonb_to_recordset(p_events) as e (
+        type text, organization_id uuid, address text, external_id text, message_id text, state text, "timestamp" timestamptz, errors jsonb)
+      where e.type = 'status'
+      group by e.organization_id, e.address, e.external_id, e.state
+    ) g
+    group by g.organization_id, g.address, g.external_id
+    order by g.organization_id, g.address, g.external_id
   loop
     select x.id, x.external_id, x.status, x.direction into m from public.messages x
     where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
@@ -3305,8 +3314,9 @@ begin
   insert into public.messages as m
   select r.* from jsonb_array_elements(rows_in) with ordinality as x (e, n),
     jsonb_populate_record(null::public.messages, jsonb_build_object(
-      'id', public.uuid_v7(), 'status', jsonb_build_object('pending', now()), 'timestamp', now(),
-      'created_at', now(), 'updated_at', now()) || x.e) r
+      'id', public.uuid_v7(), 'status', jsonb_build_object('pending', now()),
+      -- in the order of the array, whatever the ids
+      'timestamp', now() + (x.n - 1) * interval '1 microsecond', 'created_at', now(), 'updated_at', now()) || x.e) r
   where not p_ignore_duplicates
     or not exists (select from public.messages o where o.organization_id = owner and o.id = r.id)
   order by x.n
@@ -3509,7 +3519,10 @@ declare
   i bigint;
   step text;
 begin
-  if jsonb_typeof(p_value) = 'object' then
+  if p_value is null then
+    -- extra was cleared as a whole
+    delete from secrets.credentials where (organization_id, subject, subject_key) = (p_organization, p_subject, p_key);
+  elsif jsonb_typeof(p_value) = 'object' then
     for k, v in select * from jsonb_each(p_value) loop
       step := ltrim(p_path || '.' || k, '.');
       if jsonb_typeof(v) in ('object', 'array') then

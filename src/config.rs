@@ -129,6 +129,23 @@ pub struct App {
 }
 
 impl Config {
+    /// An empty variable, as `.env.example` has them, is one that is not set.
+    pub fn without_empty(mut self) -> Self {
+        for value in [
+            &mut self.database_url,
+            &mut self.meta_system_user_id,
+            &mut self.meta_system_user_access_token,
+            &mut self.openai_api_key,
+            &mut self.anthropic_api_key,
+            &mut self.google_api_key,
+            &mut self.groq_api_key,
+            &mut self.secrets_key,
+        ] {
+            value.take_if(|v| v.trim().is_empty());
+        }
+        self
+    }
+
     /// What is missing or contradictory for running these parts: one line each, naming the variable.
     pub fn problems(&self, parts: &[Part]) -> Vec<String> {
         let mut problems = Vec::new();

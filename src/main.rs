@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let config = cli.config;
+    let config = cli.config.without_empty();
     let url = || config.database_url.clone().context("DATABASE_URL is not set: where is PostgreSQL?");
     match cli.command {
         Command::Dev(arguments) => dev::run(config, &arguments, on_signal()?).await?,

@@ -223,7 +223,8 @@ begin
       perform bus.mark_unknown(r.organization_id, r.message_id);
     elsif r.outcome = 'split' then
       perform bus.split_message(r.organization_id, r.message_id, r.parts);
-      update bus.tasks t set worker = null, run_at = clock_timestamp()
+      update bus.tasks t set worker = null, run_at = clock_timestamp(),
+        due_at = t.due_at - jsonb_array_length(r.parts) * interval '1 microsecond'
       where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id);
     elsif r.outcome = 'wait' then
       -- It concerns the number: the message keeps its place, however often. (Attempts only ever grow, or an old one could
@@ -287,15 +288,22 @@ create or replace function bus.split_message(p_organization uuid, p_message uuid
 language plpgsql
 set search_path = ''
 as $$
+declare
+  count int := jsonb_array_length(p_parts);
 begin
+  -- The parts take the microseconds before the row's time: a row that was inserted together with it, and has the same
+  -- time, stays behind all of them.
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
                                group_address, thread_id, content, "timestamp")
   select m.organization_id, m.conversation_id, m.direction, m.agent_id, m.contact_address, m.service, m.organization_address,
-    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text), m."timestamp" + p.n * interval '1 microsecond'
+    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text),
+    m."timestamp" - (count - p.n + 1) * interval '1 microsecond'
   from public.messages m, jsonb_array_elements_text(p_parts) with ordinality p (text, n)
   where m.organization_id = p_organization and m.id = p_message and p.n > 1
   order by p.n;
-  update public.messages m set content = jsonb_build_object('text', p_parts ->> 0)
+  update public.messages m set
+    content = jsonb_build_object('text', p_parts ->> 0),
+    "timestamp" = m."timestamp" - count * interval '1 microsecond'
   where m.organization_id = p_organization and m.id = p_message;
 end
 $$;

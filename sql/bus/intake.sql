@@ -67,18 +67,19 @@ declare
 begin
   -- One message's receipts together, in an order that is the same for everyone.
   for s in
-    select e.organization_id, e.address, e.external_id, max(e.message_id::text)::uuid as message_id,
-      (select jsonb_object_agg(x.state, x.at) from (
-         select f.state, min(f."timestamp") as at
-         from jsonb_to_recordset(p_events) as f (type text, organization_id uuid, address text, external_id text, state text, "timestamp" timestamptz)
-         where f.type = 'status' and (f.organization_id, f.address, f.external_id) = (e.organization_id, e.address, e.external_id)
-         group by f.state) x)
-      || coalesce(jsonb_build_object('errors', (array_agg(e.errors) filter (where e.errors is not null))[1])
-                  - case when count(e.errors) = 0 then 'errors' else '' end, '{}') as status
-    from jsonb_to_recordset(p_events) as e (type text, organization_id uuid, address text, external_id text, message_id uuid, errors jsonb)
-    where e.type = 'status'
-    group by e.organization_id, e.address, e.external_id
-    order by e.organization_id, e.address, e.external_id
+    select g.organization_id, g.address, g.external_id, max(g.message_id)::uuid as message_id,
+      jsonb_object_agg(g.state, g.at)
+        || case when count(g.errors) = 0 then '{}' else jsonb_build_object('errors', (array_agg(g.errors) filter (where g.errors is not null))[1]) end as status
+    from (
+      select e.organization_id, e.address, e.external_id, e.state, min(e."timestamp") as at, max(e.message_id) as message_id,
+        (array_agg(e.errors) filter (where e.errors is not null))[1] as errors
+      from jsonb_to_recordset(p_events) as e (
+        type text, organization_id uuid, address text, external_id text, message_id text, state text, "timestamp" timestamptz, errors jsonb)
+      where e.type = 'status'
+      group by e.organization_id, e.address, e.external_id, e.state
+    ) g
+    group by g.organization_id, g.address, g.external_id
+    order by g.organization_id, g.address, g.external_id
   loop
     select x.id, x.external_id, x.status, x.direction into m from public.messages x
     where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);

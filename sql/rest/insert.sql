@@ -31,8 +31,9 @@ begin
   insert into public.messages as m
   select r.* from jsonb_array_elements(rows_in) with ordinality as x (e, n),
     jsonb_populate_record(null::public.messages, jsonb_build_object(
-      'id', public.uuid_v7(), 'status', jsonb_build_object('pending', now()), 'timestamp', now(),
-      'created_at', now(), 'updated_at', now()) || x.e) r
+      'id', public.uuid_v7(), 'status', jsonb_build_object('pending', now()),
+      -- in the order of the array, whatever the ids
+      'timestamp', now() + (x.n - 1) * interval '1 microsecond', 'created_at', now(), 'updated_at', now()) || x.e) r
   where not p_ignore_duplicates
     or not exists (select from public.messages o where o.organization_id = owner and o.id = r.id)
   order by x.n

@@ -35,7 +35,10 @@ declare
   i bigint;
   step text;
 begin
-  if jsonb_typeof(p_value) = 'object' then
+  if p_value is null then
+    -- extra was cleared as a whole
+    delete from secrets.credentials where (organization_id, subject, subject_key) = (p_organization, p_subject, p_key);
+  elsif jsonb_typeof(p_value) = 'object' then
     for k, v in select * from jsonb_each(p_value) loop
       step := ltrim(p_path || '.' || k, '.');
       if jsonb_typeof(v) in ('object', 'array') then

@@ -56,6 +56,38 @@ pub trait Work: Send + Sync + 'static {
     fn broken(&self, error: String) -> Self::Done;
 }
 
+/// How long a busy loop stays awake without work, and how often it looks meanwhile.
+const LINGER: Duration = Duration::from_millis(60);
+const LOOK: Duration = Duration::from_millis(3);
+/// Tasks a second from which on a loop is busy. Below, the bell costs writers nothing and wakes sooner than looking.
+const BRISK: usize = 120;
+
+/// How many tasks came in the last second or two.
+struct Pace {
+    since: Instant,
+    now: usize,
+    before: usize,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), now: 0, before: 0 }
+    }
+
+    fn count(&mut self, tasks: usize) {
+        let elapsed = self.since.elapsed();
+        if elapsed >= Duration::from_secs(1) {
+            self.before = if elapsed < Duration::from_secs(2) { self.now } else { 0 };
+            (self.since, self.now) = (Instant::now(), 0);
+        }
+        self.now += tasks;
+    }
+
+    fn is_brisk(&self) -> bool {
+        self.now.max(self.before) >= BRISK
+    }
+}
+
 struct Running {
     task: Task,
     since: Instant,
@@ -99,6 +131,7 @@ pub struct Worker<W: Work> {
     /// When others were rung for last, and when we said last that we are awake.
     rang: Instant,
     awake: Instant,
+    pace: Pace,
 }
 
 impl<W: Work> Worker<W> {
@@ -107,7 +140,7 @@ impl<W: Work> Worker<W> {
         let shared = Arc::new(Shared { work, db, running: Mutex::default(), abandoned: Mutex::default(), bell, id: Uuid::new_v4() });
         let (done, results) = mpsc::unbounded_channel();
         let finisher = tokio::spawn(finish_all(shared.clone(), results));
-        Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now(), awake: Instant::now() }
+        Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now(), awake: Instant::now(), pace: Pace::new() }
     }
 
     /// Works until stopped; then lets running tasks end, writes their outcomes and gives the rest back.
@@ -143,7 +176,7 @@ impl<W: Work> Worker<W> {
         while !self.stop.is_cancelled() {
             if self.room() < Self::WORTHWHILE && self.shared.running().len() > W::CONCURRENCY / 2 {
                 // Nearly full: a moment later there is room for more than one.
-                sleep(Duration::from_millis(10)).await;
+                let _ = timeout(Duration::from_millis(10), self.shared.bell.notified()).await;
             }
             let limit = self.room().min(W::BATCH);
             if limit == 0 {
@@ -157,7 +190,7 @@ impl<W: Work> Worker<W> {
                 self.ring_others().await?;
             }
         }
-        if self.stop.is_cancelled() {
+        if self.stop.is_cancelled() || self.linger().await? {
             return Ok(());
         }
         self.sleep().await
@@ -165,6 +198,20 @@ impl<W: Work> Worker<W> {
 
     /// Fewer free places than this are not worth a claim while others are about to become free.
     const WORTHWHILE: usize = if W::BATCH < W::CONCURRENCY / 4 { W::BATCH } else { W::CONCURRENCY / 4 };
+
+    /// Under a steady stream, falling asleep between two tasks would have every writer ring, and commits that ring go
+    /// one by one. So the loop stays awake for a moment and looks by itself. Returns whether there was something.
+    async fn linger(&mut self) -> anyhow::Result<bool> {
+        let until = Instant::now() + LINGER;
+        while self.pace.is_brisk() && Instant::now() < until && !self.stop.is_cancelled() {
+            sleep(LOOK).await;
+            let limit = self.room().min(W::BATCH);
+            if limit == 0 || self.claim(limit, true).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 
     fn room(&self) -> usize {
         W::CONCURRENCY.saturating_sub(self.shared.running().len())
@@ -199,6 +246,7 @@ impl<W: Work> Worker<W> {
         self.awake = Instant::now();
         let rows = self.shared.db.query(W::CLAIM, &[&self.shared.id, &limit, &self.after, &awake]).await?;
         self.health.good(W::QUEUE);
+        self.pace.count(rows.len());
         for row in &rows {
             let task = Task {
                 queue: W::QUEUE,

@@ -82,20 +82,15 @@ pub async fn run(mut config: Config, arguments: &Arguments, stop: CancellationTo
     let data = arguments.data.clone();
     std::fs::create_dir_all(&data).with_context(|| format!("{} cannot be made", data.display()))?;
     let mut notes = Notes::read(&data);
-    let private = config.database_url.is_none();
-    if private {
-        let url = embedded::start(&data, &[]).await?;
-        config.database_url = Some(own_database(&url, &notes.password).await?);
-    }
-    let url = config.database_url.clone().context("no database")?;
+    // Always its own: a DATABASE_URL in .env may be one that customers depend on.
+    let url = own_database(&embedded::start(&data, &[]).await?, &notes.password).await?;
+    config.database_url = Some(url.clone());
     let result = async {
         migrate::run(&mut connect(&url).await?).await?;
         demo(config, &mut notes, &data, stop).await
     }
     .await;
-    if private {
-        embedded::stop(&data, "fast").await?;
-    }
+    embedded::stop(&data, "fast").await?;
     result
 }
 
@@ -129,6 +124,7 @@ async fn demo(mut config: Config, notes: &mut Notes, data: &Path, stop: Cancella
         config.meta_app_secret = notes.app_secret.clone();
         config.graph_api_url = sandbox_url.clone();
         config.meta_app_id = String::new();
+        config.meta_system_user_access_token = None;
     }
     if config.whatsapp_verify_token.is_empty() {
         config.whatsapp_verify_token = notes.verify_token.clone();

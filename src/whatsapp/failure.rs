@@ -56,6 +56,8 @@ impl Failure {
         let transient = e["is_transient"].as_bool() == Some(true);
         let wait = retry_after.map(Duration::from_secs);
         let verdict = match code {
+            // "Unsupported request; the object does not exist or cannot be loaded due to missing permissions": the number.
+            Some(100) if e["error_subcode"].as_i64() == Some(33) => Verdict::Pause,
             Some(code) => of_code(code, wait).unwrap_or(match status {
                 429 => Verdict::Wait(wait),
                 500.. => Verdict::Unknown(true),
@@ -153,6 +155,12 @@ mod tests {
         for code in [100, 131_047, 131_026, 132_001] {
             assert_eq!(verdict(400, code), Verdict::Permanent, "{code}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_no_longer_ours_pauses() {
+        let body = br#"{"error": {"code": 100, "error_subcode": 33, "message": "Unsupported post request"}}"#;
+        assert_eq!(Failure::from_answer(400, None, body).verdict, Verdict::Pause);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, header::RETRY_AFTER};
+use reqwest::{
+    Client,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -65,15 +68,42 @@ impl Graph {
             Err(error) => return Err(Failure::unanswered(outbound::describe(&error))),
         };
         let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers());
         let body = outbound::read(response, ANSWER).await;
         if status.is_success() {
             let body = body.map_err(Failure::unanswered)?;
             serde_json::from_slice(&body).map_err(|e| Failure::unanswered(format!("the answer is no JSON: {e}")))
         } else if status.is_redirection() {
-            Err(Failure::refused("redirect", format!("GRAPH_API_URL answered with a redirect ({status})")))
+            Err(Failure::unreachable(format!("GRAPH_API_URL answered with a redirect ({status})")))
         } else {
             Err(Failure::from_answer(status.as_u16(), retry_after, &body.unwrap_or_default()))
         }
+    }
+}
+
+/// Seconds to wait, by `Retry-After` or by Meta's own header: `X-Business-Use-Case-Usage: {"<id>": [{…,
+/// "estimated_time_to_regain_access": <minutes>}]}`.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    if let Some(seconds) = text(RETRY_AFTER.as_str()).and_then(|v| v.trim().parse().ok()) {
+        return Some(seconds);
+    }
+    let usage: Value = serde_json::from_str(text("x-business-use-case-usage")?).ok()?;
+    let minutes = usage.as_object()?.values().filter_map(Value::as_array).flatten();
+    let longest = minutes.filter_map(|u| u["estimated_time_to_regain_access"].as_u64()).max()?;
+    (longest > 0).then_some(longest * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait() {
+        let headers = |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+        assert_eq!(retry_after(&headers("retry-after", "7")), Some(7));
+        let usage = r#"{"1": [{"type": "messaging", "call_count": 100, "estimated_time_to_regain_access": 3}], "2": [{}]}"#;
+        assert_eq!(retry_after(&headers("x-business-use-case-usage", usage)), Some(180));
+        assert_eq!(retry_after(&headers("x-business-use-case-usage", "{}")), None);
     }
 }

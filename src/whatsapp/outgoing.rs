@@ -44,7 +44,7 @@ pub fn request(message: &Message) -> Result<Value, Failure> {
         body["context"] = json!({"message_id": id});
     }
     let (name, object) = match (content["type"].as_str(), kind) {
-        (_, "reaction") => ("reaction", json!({"message_id": reply_to, "emoji": content["text"]})),
+        (Some("text"), "reaction") => ("reaction", json!({"message_id": reply_to, "emoji": content["text"]})),
         (Some("text"), _) => ("text", json!({"body": to_whatsapp(content["text"].as_str().unwrap_or_default())})),
         (Some("file"), "audio" | "image" | "video" | "document" | "sticker") => (kind, file(kind, content)?),
         (Some("data"), kind) if !kind.is_empty() && kind != "type" => (kind, content["data"].clone()),

@@ -43,8 +43,9 @@ impl Dispatch {
         }
         let content = &job.message.content;
         if content["type"] == "text" && content["kind"] == "text" {
-            let parts = whatsapp::split(content["text"].as_str().unwrap_or_default());
-            if parts.len() > 1 {
+            let text = content["text"].as_str().unwrap_or_default();
+            let parts = whatsapp::split(text);
+            if parts.len() > 1 || parts.iter().any(|part| part != text) {
                 return Ok(json!({"outcome": "split", "parts": parts}));
             }
         }

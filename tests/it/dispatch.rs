@@ -327,8 +327,10 @@ async fn a_long_text_becomes_several_messages_at_paragraph_ends() {
     let organization = world.furnished().await;
     let _process = world.serve().await;
     let paragraphs: Vec<String> = (0..10).map(|n| format!("{n} {}", "word ".repeat(200).trim_end())).collect();
-    world.send(organization, "549", &paragraphs.join("\n\n")).await;
-    world.send(organization, "549", "after").await;
+    // In one statement, so that both have the same time.
+    let sql = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content)
+        select $1, '111', '549', 'whatsapp', 'outgoing', c from unnest(array[$2::jsonb, $3::jsonb]) with ordinality x (c, n) order by n";
+    world.execute(sql, &[&organization, &text_content(&paragraphs.join("\n\n")), &text_content("after")]).await;
     world.until("all are read", "select count(*) = 4 and bool_and(status ? 'read') from public.messages").await;
     let bodies: Vec<String> = world.sandbox.sent().iter().map(|s| s["body"]["text"]["body"].as_str().unwrap().to_owned()).collect();
     assert_eq!(bodies.last().map(String::as_str), Some("after"));

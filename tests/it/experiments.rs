@@ -216,6 +216,8 @@ async fn secrets_go_in_and_never_come_out() {
     // And null forgets it; deleting the row forgets all of it.
     world.execute("update public.agents set extra = '{\"api_key\": null}'", &[]).await;
     assert_eq!(world.count("secrets.credentials where path = 'api_key'").await, 0);
+    world.execute("update public.organizations_addresses set extra = null where address = '111'", &[]).await;
+    assert_eq!(world.count("secrets.credentials where subject = 'organizations_addresses'").await, 0);
     world.execute("delete from public.agents where organization_id = $1", &[&organization]).await;
     assert_eq!(world.count("secrets.credentials where subject = 'agents'").await, 0);
 }
