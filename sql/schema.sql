@@ -874,6 +874,11 @@ begin
   if p_awake then
     perform bus.wake(p_queue, p_worker);
   end if;
+  if p_queue <> 'dispatch' then
+    -- A claim that a crash of the server forgets is only claimed again, and what it hands out can be done again. Not so
+    -- a send: that somebody may have begun it must be known for good before he begins.
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
   tids := bus.candidates(p_queue, p_limit, p_after, p_organization, moment);
   if p_queue = 'dispatch' and cardinality(tids) > 0 then
     tids := bus.admit(tids, moment);

@@ -58,7 +58,7 @@ pub trait Work: Send + Sync + 'static {
 
 /// How long a busy loop stays awake without work, and how often it looks meanwhile.
 const LINGER: Duration = Duration::from_millis(60);
-const LOOK: Duration = Duration::from_millis(3);
+const LOOK: Duration = Duration::from_millis(8);
 /// Tasks a second from which on a loop is busy. Below, the bell costs writers nothing and wakes sooner than looking.
 const BRISK: usize = 120;
 
