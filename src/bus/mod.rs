@@ -7,8 +7,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+mod finisher;
 mod health;
 mod listener;
+mod pace;
 mod worker;
 
 pub use health::Health;

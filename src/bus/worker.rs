@@ -9,8 +9,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use metrics::{counter, histogram};
-use serde_json::{Value, json};
+use metrics::histogram;
 use tokio::{
     sync::{Notify, mpsc},
     time::{sleep, timeout},
@@ -20,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use super::{Health, Task};
+use super::{
+    Health, Task,
+    finisher::{finish_all, heartbeat},
+    pace::Pace,
+};
 use crate::db::Db;
 
 /// What a queue's loop does between claim and finish.
@@ -59,54 +62,25 @@ pub trait Work: Send + Sync + 'static {
 /// How long a busy loop stays awake without work, and how often it looks meanwhile.
 const LINGER: Duration = Duration::from_millis(60);
 const LOOK: Duration = Duration::from_millis(8);
-/// Tasks a second from which on a loop is busy. Below, the bell costs writers nothing and wakes sooner than looking.
-const BRISK: usize = 120;
-
-/// How many tasks came in the last second or two.
-struct Pace {
-    since: Instant,
-    now: usize,
-    before: usize,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self { since: Instant::now(), now: 0, before: 0 }
-    }
-
-    fn count(&mut self, tasks: usize) {
-        let elapsed = self.since.elapsed();
-        if elapsed >= Duration::from_secs(1) {
-            self.before = if elapsed < Duration::from_secs(2) { self.now } else { 0 };
-            (self.since, self.now) = (Instant::now(), 0);
-        }
-        self.now += tasks;
-    }
-
-    fn is_brisk(&self) -> bool {
-        self.now.max(self.before) >= BRISK
-    }
-}
-
-struct Running {
-    task: Task,
-    since: Instant,
+pub(super) struct Running {
+    pub task: Task,
+    pub since: Instant,
 }
 
 /// What the loop shares with the tasks it has started.
-struct Shared<W: Work> {
-    work: W,
-    db: Db,
+pub(super) struct Shared<W: Work> {
+    pub work: W,
+    pub db: Db,
     /// Which tasks are in hand. A standard mutex: held for a map access only.
     running: Mutex<HashMap<i64, Running>>,
     /// Tasks whose outcome the database would not take: they may have had their effect, so they are never given back.
-    abandoned: Mutex<HashSet<i64>>,
-    bell: Arc<Notify>,
-    id: Uuid,
+    pub abandoned: Mutex<HashSet<i64>>,
+    pub bell: Arc<Notify>,
+    pub id: Uuid,
 }
 
 impl<W: Work> Shared<W> {
-    fn running(&self) -> MutexGuard<'_, HashMap<i64, Running>> {
+    pub fn running(&self) -> MutexGuard<'_, HashMap<i64, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -346,85 +320,6 @@ impl<W: Work> Worker<W> {
         };
         if let Ok(Err(error)) = timeout(Duration::from_secs(5), give_back).await {
             debug!(queue = W::QUEUE, error = %format!("{error:#}"), "leases left to expire");
-        }
-    }
-}
-
-/// Writes outcomes back. Whatever comes while a commit is in flight goes with the next one: no timer.
-async fn finish_all<W: Work>(shared: Arc<Shared<W>>, mut results: mpsc::UnboundedReceiver<(Task, W::Done)>) {
-    while let Some(first) = results.recv().await {
-        let mut batch = vec![first];
-        while batch.len() < 500 {
-            match results.try_recv() {
-                Ok(next) => batch.push(next),
-                Err(_) => break,
-            }
-        }
-        finish_batch(&shared, &batch).await;
-        let mut running = shared.running();
-        for (task, _) in &batch {
-            running.remove(&task.id);
-        }
-        drop(running);
-        counter!("tidings_tasks_total", "queue" => W::QUEUE).increment(batch.len() as u64);
-        // There is room again, and the next of a key may run.
-        shared.bell.notify_one();
-    }
-}
-
-/// Writes a batch until it is written. What the database refuses for what is in it is written one by one, so that the
-/// others do not suffer for it.
-async fn finish_batch<W: Work>(shared: &Shared<W>, batch: &[(Task, W::Done)]) {
-    if finish_or_refused(shared, batch).await {
-        return;
-    }
-    for one in batch {
-        if batch.len() == 1 || !finish_or_refused(shared, std::slice::from_ref(one)).await {
-            error!(queue = W::QUEUE, task = one.0.id, organization_id = %one.0.organization_id, "its outcome cannot be written; its lease will expire");
-            shared.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(one.0.id);
-        }
-    }
-}
-
-/// Tries until the database has taken the outcomes, or refused them; `false` for the latter.
-async fn finish_or_refused<W: Work>(shared: &Shared<W>, batch: &[(Task, W::Done)]) -> bool {
-    let mut delay = Duration::from_millis(50);
-    loop {
-        let Err(error) = shared.work.finish(&shared.db, batch).await else { return true };
-        warn!(queue = W::QUEUE, tasks = batch.len(), error = %format!("{error:#}"), "outcomes could not be written");
-        // Busy, deadlocked, shutting down or away is no refusal.
-        let refused = crate::db::refusal(&error).is_some_and(|e| !matches!(&e.code().code()[..2], "08" | "40" | "53" | "55" | "57" | "58"));
-        if refused {
-            return false;
-        }
-        sleep(delay).await;
-        delay = (delay * 2).min(Duration::from_secs(2));
-    }
-}
-
-/// Extends the leases of long tasks, and tells those that are outdated.
-async fn heartbeat<W: Work>(shared: Arc<Shared<W>>) {
-    loop {
-        sleep(W::HEARTBEAT).await;
-        let tasks: Vec<Value> = shared
-            .running()
-            .values()
-            .filter(|r| r.since.elapsed() >= W::HEARTBEAT)
-            .map(|r| json!({"organization_id": r.task.organization_id, "key": r.task.key, "id": r.task.id, "attempt": r.task.attempt}))
-            .collect();
-        if tasks.is_empty() {
-            continue;
-        }
-        let asked: Vec<i64> = tasks.iter().filter_map(|t| t["id"].as_i64()).collect();
-        let Ok(rows) = shared.db.query("select * from bus.renew($1, $2, $3)", &[&W::QUEUE, &shared.id, &Value::from(tasks)]).await else { continue };
-        let versions: HashMap<i64, i32> = rows.iter().map(|r| (r.get("id"), r.get("version"))).collect();
-        for id in asked {
-            let running = shared.running();
-            if let Some(r) = running.get(&id)
-                && versions.get(&id) != Some(&r.task.version)
-            {
-                r.task.outdated.cancel();
-            }
         }
     }
 }
