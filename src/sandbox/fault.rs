@@ -25,7 +25,7 @@ pub struct Fault {
     pub retry_after: Option<u64>,
     /// Does what was asked first, and only then misbehaves.
     pub accept: bool,
-    /// Waits before anything else.
+    /// Waits before anything else; with `accept`, after it has done what was asked.
     pub delay_ms: u64,
     /// Never answers.
     pub hang: bool,

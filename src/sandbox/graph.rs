@@ -16,17 +16,18 @@ impl Sandbox {
     pub(super) async fn messages(&self, number: &str, token: &str, body: Value) -> io::Result<Answer> {
         let reading = body["status"] == "read";
         let fault = self.lock().faults.strike(if reading { "read" } else { "messages" }, &body);
-        fault.delay().await;
-        if !fault.accept
-            && let Some(answer) = fault.answer().await?
-        {
-            return Ok(answer);
+        if !fault.accept {
+            fault.delay().await;
+            if let Some(answer) = fault.answer().await? {
+                return Ok(answer);
+            }
         }
         let answer = if reading { self.take_read(token, &body) } else { self.take_message(number, token, body) };
-        if fault.accept
-            && let Some(answer) = fault.answer().await?
-        {
-            return Ok(answer);
+        if fault.accept {
+            fault.delay().await;
+            if let Some(answer) = fault.answer().await? {
+                return Ok(answer);
+            }
         }
         Ok(answer)
     }

@@ -98,10 +98,11 @@ async fn receipts_that_overtake_the_answer_of_the_send_are_applied() {
     let _process = world.serve().await;
     // Graph answers only when all three receipts have long been delivered.
     world.sandbox.set(|s| s.receipt_ms = 1);
-    world.sandbox.fault(tidings::sandbox::Fault { on: "messages".into(), accept: true, delay_ms: 0, ..Default::default() });
+    world.sandbox.fault(tidings::sandbox::Fault { on: "messages".into(), accept: true, delay_ms: 800, ..Default::default() });
     for n in 0..30 {
         world.send(organization, &format!("549{n}"), "x").await;
     }
+    world.until("a receipt is applied before the answer", "select bool_or(status ? 'read' and not status ? 'accepted') from public.messages").await;
     world
         .until(
             "all are read",
