@@ -11,6 +11,8 @@
 //! - [`work`]: the loops, one file each. Rows become effects and rows.
 //! - [`agent`]: from rows to a prompt, and the dialects of model providers.
 //! - [`whatsapp`]: translation between WhatsApp's Cloud API and rows. Pure but for the client; no SQL.
+//! - [`instagram`]: translation between Instagram's messaging API and rows. Pure.
+//! - [`connector`]: the generic bridge for other channels: batches in, dispatches out. No SQL.
 //! - [`model`]: types every floor speaks: content, credentials.
 //! - [`bus`]: tasks, the one worker loop, the one listener.
 //! - [`db`]: pool, migrations, the private server of `tidings dev`.
@@ -22,8 +24,10 @@ pub mod agent;
 pub mod bus;
 pub mod command;
 pub mod config;
+pub mod connector;
 pub mod db;
 pub mod http;
+pub mod instagram;
 pub mod model;
 pub mod outbound;
 pub mod sandbox;

@@ -70,6 +70,9 @@ begin
   if c.id is null or newest.id is null then
     return jsonb_build_object('gate', 'the conversation or its message is gone');
   end if;
+  if bus.waits_for_media(p_organization, p_conversation) > 0 then
+    return jsonb_build_object('wait', bus.waits_for_media(p_organization, p_conversation));
+  end if;
   select * into address from public.contacts_addresses
   where organization_id = p_organization and service = c.service and contacts_addresses.address = c.contact_address;
   select * into contact from public.contacts where organization_id = p_organization and id = address.contact_id;
@@ -132,6 +135,11 @@ begin
         -- One conversation's trouble must not stop the others.
         payload := jsonb_build_object('error', sqlerrm);
     end;
+    if payload ? 'wait' then
+      update bus.tasks t set worker = null, waits_for = 'media', run_at = clock_timestamp() + make_interval(secs => (payload ->> 'wait')::float8)
+      where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
+      continue;
+    end if;
     return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version, payload)::bus.job;
   end loop;
 end

@@ -103,7 +103,15 @@ as $$
         select from bus.dead d
         where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
     limit 20000);
+  select bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
+  from bus.orphans o
+  join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
+  where o.created_at > now() - interval '10 minutes';
   delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
+  delete from storage.uploads u where u.expires_at < now();
+  delete from public.operations o where o.finished_at < now() - interval '90 days';
+  select storage.collect();
+  select public.refresh_numbers();
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
 $$;
 comment on function bus.prune() is

@@ -227,7 +227,7 @@ begin
     suspect = t.worker is not null,
     worker = p_worker
   where t.ctid = any (tids)
-  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since;
+  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since, t.waits_for;
 end
 $$;
 comment on function bus.claim(text, uuid, int, uuid, boolean, uuid) is

@@ -13,6 +13,9 @@ begin
   if cardinality(claimed) = 0 then
     return;
   end if;
+  if exists (select from unnest(claimed) c where c.waits_for is not null) then
+    claimed := bus.await_uploads(claimed);
+  end if;
   if exists (select from unnest(claimed) c where c.suspect) then
     perform bus.hold_suspects(array(select c::bus.claimed from unnest(claimed) c where c.suspect));
   end if;
@@ -21,6 +24,9 @@ begin
     jsonb_build_object(
       'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
       'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
+      'media_id', u.media_id, 'media_error', u.error,
+      'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
+        then public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end,
       'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -28,6 +34,8 @@ begin
     on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  left join storage.uploads u
+    on c.waits_for is not null and (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
   where not c.suspect and m.external_id is null and not m.status ? 'failed';
   get diagnostics given = row_count;
   if given < cardinality(claimed) then
@@ -136,7 +144,7 @@ declare
 begin
   -- First the locks that keep receipts and messages from missing each other, in one order for everyone.
   perform pg_advisory_xact_lock(h) from (
-    select hashtextextended(x.lane || ' ' || x.external_id, 0) as h
+    select distinct bus.arrival(x.lane, x.external_id) as h
     from unnest(results) x where x.outcome = 'accepted' order by 1) locks;
 
   with gone as (
@@ -172,10 +180,15 @@ begin
   end if;
 
   -- The number answers: whatever was wrong with it is over.
-  update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
-  from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
-  where l.organization_id = x.organization_id and l.lane = x.lane
-    and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity';
+  with well as (
+    update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
+    from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
+    where l.organization_id = x.organization_id and l.lane = x.lane
+      and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity'
+    returning l.organization_id, l.lane
+  )
+  update public.organizations_addresses a set extra = '{"attention": null}'
+  from well where (a.organization_id, a.address) = (well.organization_id, well.lane) and a.extra #>> '{attention,by}' = 'sending';
 
   if exists (select from unnest(results) x where x.outcome <> 'accepted') then
     perform bus.finish_unsent(p_results);
@@ -190,8 +203,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.messages m set status = o.status
+  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
   where (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id);
+  perform bus.apply_change(o.organization_id, o.organization_address, o.external_id, c) from jsonb_array_elements(coalesce(o.changes, '[]')) c;
   return true;
 end
 $$;
@@ -278,6 +292,8 @@ begin
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
     select a.organization_id, a.address, 'error', 'number', a.service, 'sending is paused: ' || p_reason, jsonb_build_object('error', p_error)
     from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_lane;
+    update public.organizations_addresses a set extra = jsonb_build_object('attention', jsonb_build_object('by', 'sending', 'at', now(), 'reason', p_reason))
+    where a.organization_id = p_organization and a.address = p_lane;
   end if;
 end
 $$;

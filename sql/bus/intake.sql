@@ -1,220 +1,293 @@
--- Intake: events, as the channel translation made them from journal entries, become rows. Every event is one JSON object
--- with its journal entry (journal, n), type (contact, message, status, park), the address it came to, and raw.
+-- Intake: events, as the channels' translations made them from journal entries, become rows. p_events is one object,
+-- {type: [event, …]}; every event names its journal entry (journal, n), and the organization that the address it came to
+-- belongs to, or none where that is not known.
+
+create or replace function bus.store_messages(p_events jsonb) returns void
+language plpgsql
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
+as $$
+begin
+  -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
+  -- whose they are is for the trigger to see.)
+  perform set_config('tidings.filed', case when p_events @? '$[*].content.file ? (@.uri starts with "internal:")' then '' else 'on' end, true);
+  insert into public.messages (organization_id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
+                               external_id, direction, content, status, "timestamp")
+  with told as materialized (
+    -- Of one message told twice, the file and not its placeholder.
+    select distinct on (x.organization_id, x.address, x.external_id) x.*
+    from jsonb_to_recordset(p_events) as x (
+      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
+      external_id text, direction public.direction, content jsonb, status jsonb, "timestamp" timestamptz, n bigint)
+    order by x.organization_id, x.address, x.external_id, x.content ->> 'kind' = 'media_placeholder', x.n
+  ), fresh as materialized (
+    -- Asked first: a repeated event must not even make a conversation.
+    select t.* from told t
+    where not exists (
+      select from public.messages m
+      where (m.organization_id, m.organization_address, m.external_id) = (t.organization_id, t.address, t.external_id))
+  ), threads as materialized (
+    select p.*, f.contact_address, f.conversation_id
+    from (select distinct organization_id, service, address, contact, phone, user_id, "group" from fresh) p
+    cross join lateral public.thread_of(p.organization_id, p.service, p.address, p.contact, p.phone, p.user_id, p."group") f
+  )
+  select f.organization_id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
+    f.external_id, f.direction, f.content, coalesce(f.status, jsonb_build_object('pending', now())), f."timestamp"
+  from fresh f
+  join threads t on (t.organization_id, t.service, t.address) = (f.organization_id, f.service, f.address)
+    and t.contact is not distinct from f.contact and t.phone is not distinct from f.phone and t.user_id is not distinct from f.user_id
+    and t."group" is not distinct from f."group"
+  order by f.organization_id, f.contact, f."timestamp", f.n
+  on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
+  perform set_config('tidings.filed', '', true);
+
+  if p_events @? '$[*] ? (@.status != null && @.content.type == "file")' then
+    perform bus.replace_placeholders(p_events);
+  end if;
+end
+$$;
+comment on function bus.store_messages(jsonb) is 'Stores messages that came in, each once however often it is delivered.';
+
+create or replace function bus.replace_placeholders(p_events jsonb) returns void
+language sql
+set search_path = ''
+as $$
+  with came as (
+    update public.messages m set content = e.content || '{"data": null}'
+    from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, content jsonb)
+    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
+      and m.content ->> 'kind' = 'media_placeholder' and e.content ->> 'type' = 'file'
+    returning m.*
+  )
+  select bus.fetch_media(came.organization_id, came.id) from came
+$$;
+comment on function bus.replace_placeholders(jsonb) is 'Files of a phone''s history take the place of the placeholders that came with their threads.';
+
+create or replace function bus.arrival(p_address text, p_external_id text) returns bigint
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  -- One of 1024 locks: however much one transaction stores, it stays within the server's table of locks.
+  select 7700000000 + (hashtextextended(p_address || ' ' || p_external_id, 0) & 1023)
+$$;
+comment on function bus.arrival(text, text) is
+  'The advisory lock under which a message gets its external_id, and under which it is found to have none yet. Several are taken in ascending order.';
+
+create or replace function bus.orphan(
+  p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb) returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Whoever stores the message takes the same lock, so one of the two sees the other.
+  perform pg_advisory_xact_lock(bus.arrival(p_address, p_external_id));
+  if exists (select from public.messages x where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id)) then
+    return false;
+  end if;
+  insert into bus.orphans as o (organization_id, organization_address, external_id, status, changes, extra)
+  values (p_organization, p_address, p_external_id, coalesce(p_status, '{}'), case when p_change is not null then jsonb_build_array(p_change) end, p_extra)
+  on conflict (organization_id, organization_address, external_id) do update set
+    status = public.merge_status(o.status, excluded.status, 'outgoing'),
+    changes = case when excluded.changes is null or o.changes @> excluded.changes then o.changes else coalesce(o.changes, '[]') || excluded.changes end,
+    extra = public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', coalesce(excluded.extra, '{}'));
+  return true;
+end
+$$;
+comment on function bus.orphan(uuid, text, text, jsonb, jsonb, jsonb) is
+  'Keeps what came before its message. False when the message has come meanwhile.';
 
 create or replace function bus.adopt_orphans(p_organization uuid, p_address text, p_external_id text) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  early jsonb;
+  o bus.orphans;
+  change jsonb;
 begin
-  -- Whoever stores a receipt without its message takes the same lock, so one of the two sees the other.
-  perform pg_advisory_xact_lock(hashtextextended(p_address || ' ' || p_external_id, 0));
-  delete from bus.orphans o
-  where (o.organization_id, o.organization_address, o.external_id) = (p_organization, p_address, p_external_id)
-  returning o.status into early;
-  if early is not null then
-    update public.messages m set status = early
-    where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
+  delete from bus.orphans x
+  where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id)
+  returning * into o;
+  if not found then
+    return;
   end if;
+  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
+  for change in select c from jsonb_array_elements(coalesce(o.changes, '[]')) c loop
+    perform bus.apply_change(p_organization, p_address, p_external_id, change);
+  end loop;
 end
 $$;
-comment on function bus.adopt_orphans(uuid, text, text) is 'Applies receipts that came before their message.';
+comment on function bus.adopt_orphans(uuid, text, text) is 'Applies receipts, edits and revocations that came before their message.';
 
-create or replace function bus.store_contacts(p_events jsonb) returns void
-language sql
-set search_path = ''
-as $$
-  insert into public.contacts_addresses as a (organization_id, service, address, extra)
-  select distinct on (e.organization_id, e.contact) e.organization_id, e.service, e.contact, e.extra
-  from jsonb_to_recordset(p_events) as e (type text, organization_id uuid, service public.service, contact text, extra jsonb, n bigint)
-  where e.type = 'contact'
-  order by e.organization_id, e.contact, e.n desc
-  on conflict (organization_id, service, address) do update set extra = excluded.extra
-  where a.extra is null or not a.extra @> excluded.extra
-$$;
-
-create or replace function bus.store_messages(p_events jsonb) returns void
-language sql
-set search_path = ''
-as $$
-  insert into public.messages (organization_id, service, organization_address, contact_address, external_id, direction, content, "timestamp")
-  select e.organization_id, e.service, e.address, e.contact, e.external_id, 'incoming', e.content, e."timestamp"
-  from (
-    select distinct on (x.organization_id, x.address, x.external_id) x.*
-    from jsonb_to_recordset(p_events) as x (
-      type text, organization_id uuid, service public.service, address text, contact text, external_id text,
-      content jsonb, "timestamp" timestamptz, n bigint)
-    where x.type = 'message'
-    order by x.organization_id, x.address, x.external_id, x.n
-  ) e
-  -- Asked first: a repeated event must not even make a conversation.
-  where not exists (
-    select from public.messages m
-    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id))
-  order by e.organization_id, e.contact, e."timestamp", e.n
-  on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing
-$$;
-comment on function bus.store_messages(jsonb) is 'Stores incoming messages, each once however often it is delivered.';
-
-create or replace function bus.store_statuses(p_events jsonb) returns void
+create or replace function bus.apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb) returns boolean
 language plpgsql
 set search_path = ''
 as $$
 declare
-  s record;
-  m record;
+  m public.messages;
+  moment timestamptz := (p_change ->> 'timestamp')::timestamptz;
 begin
-  -- One message's receipts together, in an order that is the same for everyone.
-  for s in
-    select g.organization_id, g.address, g.external_id, max(g.message_id)::uuid as message_id,
-      jsonb_object_agg(g.state, g.at)
-        || case when count(g.errors) = 0 then '{}' else jsonb_build_object('errors', (array_agg(g.errors) filter (where g.errors is not null))[1]) end as status
-    from (
-      select e.organization_id, e.address, e.external_id, e.state, min(e."timestamp") as at, max(e.message_id) as message_id,
-        (array_agg(e.errors) filter (where e.errors is not null))[1] as errors
-      from jsonb_to_recordset(p_events) as e (
-        type text, organization_id uuid, address text, external_id text, message_id text, state text, "timestamp" timestamptz, errors jsonb)
-      where e.type = 'status'
-      group by e.organization_id, e.address, e.external_id, e.state
-    ) g
-    group by g.organization_id, g.address, g.external_id
-    order by g.organization_id, g.address, g.external_id
+  select * into m from public.messages x
+  where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id) for no key update;
+  if not found then
+    return false;
+  end if;
+  if p_change -> 'patch' is null then
+    update public.messages x set status = jsonb_build_object('deleted', moment)
+    where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
+  elsif moment > coalesce((m.extra #>> '{edits,-1,at}')::timestamptz, '-infinity') then
+    -- The earlier text stays, with the time at which it was replaced.
+    update public.messages x set
+      content = p_change -> 'patch',
+      status = jsonb_build_object('edited', moment),
+      extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
+        'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
+    where x.organization_id = m.organization_id and x.id = m.id;
+  end if;
+  return true;
+end
+$$;
+comment on function bus.apply_change(uuid, text, text, jsonb) is
+  'An edit ({patch, timestamp}) or a revocation ({timestamp}) of a message. False when there is no such message. An older edit never replaces a newer.';
+
+create or replace function bus.store_changes(p_events jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  c record;
+  change jsonb;
+begin
+  for c in
+    select * from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, patch jsonb, "timestamp" timestamptz, n bigint)
+    order by e."timestamp", e.n
   loop
-    select x.id, x.external_id, x.status, x.direction into m from public.messages x
-    where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
-    if not found and s.message_id is not null then
-      -- Our own id, which the send carried: settles an attempt whose answer was lost.
-      select x.id, x.external_id, x.status, x.direction into m from public.messages x
-      where x.organization_id = s.organization_id and x.id = s.message_id and x.organization_address = s.address
-        and x.direction = 'outgoing' and x.external_id is null;
-    end if;
-    if not found then
-      perform pg_advisory_xact_lock(hashtextextended(s.address || ' ' || s.external_id, 0));
-      select x.id, x.external_id, x.status, x.direction into m from public.messages x
-      where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
-      if not found then
-        insert into bus.orphans as o (organization_id, organization_address, external_id, status)
-        values (s.organization_id, s.address, s.external_id, s.status)
-        on conflict (organization_id, organization_address, external_id) do update
-          set status = public.merge_status(o.status, excluded.status, 'outgoing');
-        continue;
-      end if;
-    end if;
-    if m.external_id is null then
-      perform bus.settle_unknown(s.organization_id, m.id, s.external_id, s.status);
-    elsif public.merge_status(m.status, s.status, 'outgoing') is distinct from m.status then
-      update public.messages x set status = s.status where x.organization_id = s.organization_id and x.id = m.id;
+    change := jsonb_strip_nulls(jsonb_build_object('timestamp', c."timestamp")) || case when c.patch is null then '{}' else jsonb_build_object('patch', c.patch) end;
+    if not bus.apply_change(c.organization_id, c.address, c.external_id, change)
+      and not bus.orphan(c.organization_id, c.address, c.external_id, null, change, null) then
+      perform bus.apply_change(c.organization_id, c.address, c.external_id, change);
     end if;
   end loop;
 end
 $$;
-comment on function bus.store_statuses(jsonb) is
-  'Applies receipts to their messages, found by the provider''s id or by ours; those without a message wait in bus.orphans. Repeating one changes nothing.';
-
-create or replace function bus.settle_unknown(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb) returns void
-language plpgsql
-set search_path = ''
-as $$
-declare
-  buried boolean;
-begin
-  delete from bus.dead d
-  where d.organization_id = p_organization and d.queue = 'dispatch' and d.subject = p_message::text;
-  buried := found;
-  -- A task in somebody's hands is left to that worker, who will have the same answer from the provider itself.
-  delete from bus.tasks t
-  using public.messages m
-  where m.organization_id = p_organization and m.id = p_message
-    and t.organization_id = p_organization and t.queue = 'dispatch' and t.key = m.conversation_id::text
-    and t.subject = p_message::text and t.worker is not null and (t.held_since is not null or t.run_at <= clock_timestamp());
-  update public.messages m set
-    external_id = p_external_id,
-    status = case when found or buried then '{"errors": null}'::jsonb else '{}' end
-      || case when buried then '{"failed": null}'::jsonb else '{}' end || p_status
-  where m.organization_id = p_organization and m.id = p_message;
-end
-$$;
-comment on function bus.settle_unknown(uuid, uuid, text, jsonb) is 'A receipt proves that a message went out: gives it its external_id and ends the wait, or the funeral.';
-
-create or replace function bus.store_events(p_events jsonb) returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform bus.store_contacts(p_events);
-  perform bus.store_messages(p_events);
-  perform bus.store_statuses(p_events);
-end
-$$;
+comment on function bus.store_changes(jsonb) is 'Edits and revocations; those whose message has not come yet wait for it.';
 
 create or replace function bus.park(p_event jsonb, p_reason text, p_detail text) returns void
 language sql
 set search_path = ''
 as $$
   insert into bus.parked (journal_id, organization_id, address, reason, detail, raw)
-  select (p_event ->> 'journal')::bigint, (p_event ->> 'organization_id')::uuid, p_event ->> 'address', p_reason, coalesce(p_detail, ''), p_event -> 'raw'
+  select (p_event ->> 'journal')::bigint, (p_event ->> 'organization_id')::uuid, coalesce(p_event ->> 'address', p_event ->> 'waba'), p_reason,
+    coalesce(p_detail, ''), coalesce(p_event -> 'raw', p_event - '{journal,n,organization_id}'::text[])
   where exists (select from bus.journal j where j.id = (p_event ->> 'journal')::bigint)
 $$;
+comment on function bus.park(jsonb, text, text) is 'Keeps an event that cannot be stored, with the reason.';
+
+create or replace function bus.store_events(p_events jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  kind text;
+begin
+  -- People before what they said, what was said before what became of it.
+  foreach kind in array array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log'] loop
+    continue when not p_events ? kind;
+    case kind
+      when 'contact' then perform bus.store_contacts(p_events -> kind);
+      when 'message' then perform bus.store_messages(p_events -> kind);
+      when 'status' then perform bus.store_statuses(p_events -> kind);
+      when 'edit', 'revoke' then perform bus.store_changes(p_events -> kind);
+      when 'rename' then perform bus.store_renames(p_events -> kind);
+      when 'sync' then perform bus.store_sync(p_events -> kind);
+      when 'group' then perform bus.store_groups(p_events -> kind);
+      when 'progress' then perform bus.store_progress(p_events -> kind);
+      when 'number' then perform bus.store_numbers(p_events -> kind);
+      when 'account' then perform bus.store_accounts(p_events -> kind);
+      when 'template' then perform bus.store_templates(p_events -> kind);
+      when 'log' then perform bus.store_logs(p_events -> kind);
+    end case;
+  end loop;
+end
+$$;
+comment on function bus.store_events(jsonb) is 'Stores events, {type: [event, …]}, in the order that they depend on each other.';
+
+create or replace function bus.adrift(p_events jsonb) returns table (kind text, event jsonb)
+language sql stable
+set search_path = ''
+as $$
+  -- Events of an address that is nobody's, or of an account of which nobody has a number.
+  select k.key, e
+  from jsonb_each(p_events) k, jsonb_array_elements(k.value) e
+  where k.key <> 'park' and e ->> 'organization_id' is null
+    and (e ->> 'address' is not null or not exists (
+      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e ->> 'waba'))
+$$;
+
+create or replace function bus.settle(p_events jsonb) returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  e record;
+  rest jsonb := p_events - 'park';
+  home uuid;
+begin
+  for e in select x as event from jsonb_array_elements(coalesce(p_events -> 'park', '[]')) x loop
+    perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
+  end loop;
+  if not exists (select from bus.adrift(rest)) then
+    return rest;
+  end if;
+  -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees what
+  -- we park.
+  perform pg_advisory_xact_lock_shared(h) from (
+    select distinct hashtextextended('number ' || coalesce(x.event ->> 'address', x.event ->> 'waba'), 0) as h from bus.adrift(rest) x
+    where coalesce(x.event ->> 'address', x.event ->> 'waba') is not null order by 1) locks;
+  for e in select * from bus.adrift(rest) loop
+    select n.organization_id into home from bus.numbers n
+    where n.service = (e.event ->> 'service')::public.service and n.address = e.event ->> 'address';
+    rest := jsonb_set(rest, array[e.kind], (select coalesce(jsonb_agg(x), '[]') from jsonb_array_elements(rest -> e.kind) x where x <> e.event));
+    if home is not null then
+      rest := jsonb_set(rest, array[e.kind], (rest -> e.kind) || (e.event || jsonb_build_object('organization_id', home)));
+    elsif e.kind <> 'contact' then
+      perform bus.park(e.event, 'unknown_number', 'no organization has the address ' || coalesce(e.event ->> 'address', e.event ->> 'waba', '(none)'));
+    end if;
+  end loop;
+  return rest;
+end
+$$;
+comment on function bus.settle(jsonb) is 'Parks what is not understood and what belongs to nobody, and returns the rest.';
 
 create or replace function bus.finish_intake(p_results jsonb, p_events jsonb) returns void
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
-  routed jsonb;
-  e jsonb;
+  rest jsonb := bus.settle(p_events);
+  e record;
   problem text;
 begin
-  -- Whose number is it?
-  select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
-  from jsonb_array_elements(p_events) with ordinality as x (event, i)
-  left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
-
-  if exists (select from jsonb_array_elements(routed) x where x ->> 'type' in ('message', 'status') and x ->> 'organization_id' is null) then
-    -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees
-    -- what we park.
-    perform pg_advisory_xact_lock_shared(h) from (
-      select distinct hashtextextended('number ' || (x ->> 'address'), 0) as h from jsonb_array_elements(routed) x
-      where x ->> 'organization_id' is null and x ->> 'address' is not null order by 1) locks;
-    select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
-    from jsonb_array_elements(p_events) with ordinality as x (event, i)
-    left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
-  end if;
-
-  for e in select x from jsonb_array_elements(routed) x
-           where x ->> 'type' = 'park' or (x ->> 'type' <> 'contact' and x ->> 'organization_id' is null) loop
-    if e ->> 'type' = 'park' then
-      perform bus.park(e, e ->> 'reason', e ->> 'detail');
-    else
-      perform bus.park(e, 'unknown_number', 'no organization has the address ' || coalesce(e ->> 'address', '(none)'));
-    end if;
-  end loop;
-  select coalesce(jsonb_agg(x.event order by x.i), '[]') into routed
-  from jsonb_array_elements(routed) with ordinality as x (event, i)
-  where x.event ->> 'type' <> 'park' and x.event ->> 'organization_id' is not null;
-
   -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
-  if jsonb_array_length(routed) > 0 then
-    begin
-      perform bus.store_events(routed);
-    exception
-      when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-        raise;
-      when others then
-        for e in select x from jsonb_array_elements(routed) x loop
-          begin
-            perform bus.store_events(jsonb_build_array(e));
-          exception
-            when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-              raise;
-            when others then
-              get stacked diagnostics problem = message_text;
-              perform bus.park(e, 'refused', problem);
-          end;
-        end loop;
-    end;
-  end if;
+  begin
+    perform bus.store_events(rest);
+  exception
+    when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+      raise;
+    when others then
+      for e in
+        select k.key as kind, x as event from jsonb_each(rest) k, jsonb_array_elements(k.value) x order by (x ->> 'n')::bigint
+      loop
+        begin
+          perform bus.store_events(jsonb_build_object(e.kind, jsonb_build_array(e.event)));
+        exception
+          when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+            raise;
+          when others then
+            get stacked diagnostics problem = message_text;
+            perform bus.park(e.event, 'refused', problem);
+        end;
+      end loop;
+  end;
   perform bus.finish(p_results);
 end
 $$;

@@ -17,7 +17,7 @@ create or replace trigger request_intake after insert on bus.journal
   for each statement execute function bus.after_insert_on_journal();
 
 create or replace function bus.claim_intake(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
-returns table (queue text, organization_id uuid, key text, id bigint, lane text, attempt int, version int, payload bytea)
+returns table (queue text, organization_id uuid, key text, id bigint, lane text, attempt int, version int, payload bytea, source text)
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
@@ -26,10 +26,19 @@ declare
 begin
   -- Claimed first: a statement's snapshot is older than what a claim within it finds.
   claimed := array(select c::bus.claimed from bus.claim('intake', p_worker, p_limit, p_after, p_awake) c);
+  -- As many bodies as fit into 8 MB; at least one. The others go back.
   return query
-  select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version, j.body
-  from unnest(claimed) t
-  left join bus.journal j on j.id = t.subject::bigint;
+  with sized as materialized (
+    select t.*, j.id as journal, sum(octet_length(j.body)) over (order by t.id) - octet_length(j.body) as before
+    from unnest(claimed) t left join bus.journal j on j.id = t.subject::bigint
+  ), back as (
+    update bus.tasks x set worker = null, run_at = clock_timestamp()
+    from sized s
+    where s.before >= 8388608 and (x.organization_id, x.queue, x.key, x.id) = (s.organization_id, s.queue, s.key, s.id)
+  )
+  select s.queue, s.organization_id, s.key, s.id, s.lane, s.attempt, s.version, j.body, j.source
+  from sized s left join bus.journal j on j.id = s.journal
+  where s.before is null or s.before < 8388608;
 end
 $$;
 comment on function bus.claim_intake(uuid, int, uuid, boolean) is 'Claims journal entries with their bodies.';
@@ -84,9 +93,11 @@ begin
   from unnest(back) b order by b.due_at, b.id
   on conflict (organization_id, queue, key) where single do nothing;
   -- A message that was given up is pending again.
+  perform set_config('tidings.replay', 'on', true);
   update public.messages m set status = '{"failed": null, "errors": null}'
   from unnest(back) b
   where b.queue = 'dispatch' and m.organization_id = b.organization_id and m.id = b.subject::uuid and m.status ? 'failed';
+  perform set_config('tidings.replay', '', true);
   for q in select distinct b.queue from unnest(back) b loop
     perform bus.ring(q);
   end loop;

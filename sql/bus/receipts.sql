@@ -1,17 +1,5 @@
 -- Read receipts and typing indicators: what rows ask for by status.read and status.typing.
 
-create or replace function bus.as_time(p_text text) returns timestamptz
-language plpgsql stable
-set search_path = ''
-as $$
-begin
-  return p_text::timestamptz;
-exception when data_exception then
-  return null;
-end
-$$;
-comment on function bus.as_time(text) is 'A time that a client wrote into JSON; null when it is none. One row''s nonsense must not stop a loop.';
-
 create or replace function bus.claim_receipts(p_worker uuid, p_limit int, p_after uuid, p_awake boolean)
 returns setof bus.job
 language plpgsql

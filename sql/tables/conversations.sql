@@ -71,3 +71,29 @@ end
 $$;
 comment on function public.conversation_for(uuid, public.service, text, text, text) is
   'The active conversation of a pair (or group) within one organization, made if there is none. Safe for any number of first messages at once.';
+
+create or replace function public.thread_of(
+  p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text,
+  out contact_address text, out conversation_id uuid)
+language plpgsql
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
+as $$
+begin
+  contact_address := p_contact;
+  if p_group is null and p_contact is not null then
+    -- The usual case: they have been talking, under this very address.
+    select c.id into conversation_id from public.conversations c
+    where c.organization_id = p_organization and c.service = p_service and c.organization_address = p_address
+      and c.contact_address = p_contact and c.group_address is null and c.status = 'active';
+    if found then
+      return;
+    end if;
+  end if;
+  if p_contact is not null and p_service <> 'local' then
+    contact_address := public.address_of(p_organization, p_service, p_contact, p_phone, p_user_id);
+  end if;
+  conversation_id := public.conversation_for(p_organization, p_service, p_address, contact_address, p_group);
+end
+$$;
+comment on function public.thread_of(uuid, public.service, text, text, text, text, text) is
+  'Where a message belongs: the address under which its contact is filed, whichever of his addresses is given, and the active conversation.';

@@ -55,3 +55,15 @@ begin
 end
 $$;
 comment on function public.merge_extra() is 'Before-update trigger: merges the new extra into the old one. SQL null clears the column.';
+
+create or replace function bus.as_time(p_text text) returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return p_text::timestamptz;
+exception when data_exception then
+  return null;
+end
+$$;
+comment on function bus.as_time(text) is 'A time that a client wrote into JSON; null when it is none. One row''s nonsense must not stop a loop.';

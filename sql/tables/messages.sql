@@ -1,86 +1,5 @@
 -- messages: what is checked and filled in before a row is stored, how updates merge, and the tasks that rows ask for.
 
-create or replace function public.refuse_content(p_field text, p_problem text) returns void
-language plpgsql immutable
-set search_path = ''
-as $$
-begin
-  raise exception 'messages.% %', p_field, p_problem
-    using errcode = '23514', schema = 'public', table = 'messages', constraint = 'messages_content_schema';
-end
-$$;
-comment on function public.refuse_content(text, text) is 'Refuses a message row, naming the field. SQLSTATE 23514.';
-
-create or replace function public.require_string(p_content jsonb, p_path text[], p_empty boolean default false) returns void
-language plpgsql immutable
-set search_path = ''
-as $$
-declare
-  field text := 'content.' || array_to_string(p_path, '.');
-begin
-  if p_content #> p_path is null then
-    perform public.refuse_content(field, 'is missing');
-  elsif jsonb_typeof(p_content #> p_path) <> 'string' then
-    perform public.refuse_content(field, 'must be a string');
-  elsif not p_empty and p_content #>> p_path = '' then
-    perform public.refuse_content(field, 'must not be empty');
-  end if;
-end
-$$;
-
-create or replace function public.check_content(p_content jsonb, p_direction public.direction) returns void
-language plpgsql immutable
-set search_path = ''
-as $$
-declare
-  kind text := p_content ->> 'kind';
-begin
-  if p_content is null or jsonb_typeof(p_content) <> 'object' then
-    perform public.refuse_content('content', 'must be a JSON object');
-  end if;
-  perform public.require_string(p_content, '{version}');
-  if p_content ->> 'version' <> '1' then
-    perform public.refuse_content('content.version', 'must be "1"');
-  end if;
-  perform public.require_string(p_content, '{type}');
-  perform public.require_string(p_content, '{kind}');
-  if p_content ? 're_message_id' and jsonb_typeof(p_content -> 're_message_id') <> 'null' then
-    perform public.require_string(p_content, '{re_message_id}');
-  end if;
-
-  case p_content ->> 'type'
-    when 'text' then
-      perform public.require_string(p_content, '{text}', p_empty => p_direction <> 'outgoing' or kind = 'reaction');
-      if p_direction = 'outgoing' and kind = 'reaction' then
-        perform public.require_string(p_content, '{re_message_id}');
-      end if;
-    when 'file' then
-      perform public.require_string(p_content, '{file,uri}');
-      perform public.require_string(p_content, '{file,mime_type}');
-    when 'data' then
-      if p_content -> 'data' is null then
-        perform public.refuse_content('content.data', 'is missing');
-      end if;
-      if p_direction = 'outgoing' and kind = 'template' then
-        perform public.require_string(p_content, '{data,name}');
-        perform public.require_string(p_content, '{data,language,code}');
-      elsif p_direction = 'outgoing' and kind = 'location' then
-        if p_content #> '{data,latitude}' is null then
-          perform public.refuse_content('content.data.latitude', 'is missing');
-        elsif p_content #> '{data,longitude}' is null then
-          perform public.refuse_content('content.data.longitude', 'is missing');
-        end if;
-      elsif p_direction = 'outgoing' and kind = 'contacts' and jsonb_typeof(p_content -> 'data') <> 'array' then
-        perform public.refuse_content('content.data', 'must be an array of contacts');
-      end if;
-    else
-      perform public.refuse_content('content.type', 'must be "text", "file" or "data"');
-  end case;
-end
-$$;
-comment on function public.check_content(jsonb, public.direction) is
-  'Refuses (23514) content that breaks the model, or that WhatsApp would surely refuse, with a message that names the field.';
-
 create or replace function public.before_insert_on_messages() returns trigger
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
@@ -88,13 +7,18 @@ as $$
 declare
   c public.conversations;
 begin
-  perform public.check_content(new.content, new.direction);
+  perform public.check_content(new.content, new.direction, new.service = 'whatsapp' and new.status ? 'pending');
+  if new.content ->> 'type' = 'file' then
+    perform storage.check_file(new);
+  end if;
   if new.conversation_id is null then
     if new.service <> 'local' and new.contact_address is null and new.group_address is null then
       perform public.refuse_content('contact_address', 'is missing (or give group_address or conversation_id)');
     end if;
-    new.conversation_id := public.conversation_for(
-      new.organization_id, new.service, new.organization_address, new.contact_address, new.group_address);
+    select t.contact_address, t.conversation_id into new.contact_address, new.conversation_id
+    from public.thread_of(new.organization_id, new.service, new.organization_address, new.contact_address,
+      case when new.contact_address ~ '^[0-9]+$' then new.contact_address end,
+      case when new.contact_address !~ '^[0-9]+$' then new.contact_address end, new.group_address) t;
   else
     -- The foreign key keeps the row within its organization; these keep its copies of the conversation's columns true.
     select * into c from public.conversations where organization_id = new.organization_id and id = new.conversation_id;
@@ -128,7 +52,10 @@ comment on function public.before_insert_on_messages() is
   'Checks the content, finds or makes the conversation, and delivers local messages on the spot.';
 
 create or replace trigger handle_new_message before insert on public.messages
-  for each row execute function public.before_insert_on_messages();
+  for each row
+  -- What intake stores has been checked and filed already (bus.store_messages), many rows at once.
+  when (current_setting('tidings.filed', true) is distinct from 'on')
+  execute function public.before_insert_on_messages();
 
 create or replace function public.merge_status(p_old jsonb, p_new jsonb, p_direction public.direction) returns jsonb
 language plpgsql immutable parallel safe
@@ -170,6 +97,9 @@ begin
       new.content := public.merge_update_jsonb(old.content, '{}', new.content);
     end if;
   end if;
+  if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then
+    new.extra := public.merge_update_jsonb(old.extra, '{}', new.extra);
+  end if;
   if new.status is distinct from old.status then
     if new.status is null or jsonb_typeof(new.status) <> 'object' then
       new.status := old.status;
@@ -197,10 +127,11 @@ declare
   moment timestamptz := clock_timestamp();
 begin
   -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
-  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at)
+  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
   select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
     case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
-    n."timestamp", greatest(n."timestamp", moment)
+    n."timestamp", greatest(n."timestamp", moment),
+    case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
   from inserted n
   where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
   order by n."timestamp", n.id;
@@ -242,10 +173,21 @@ begin
   ) n
   where c.organization_id = n.organization_id and c.id = n.conversation_id;
 
-  -- Receipts that were here first.
-  perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
-  from inserted n
-  where n.direction = 'outgoing' and n.external_id is not null;
+  -- Files that the provider still keeps.
+  perform bus.fetch_media(n.organization_id, n.id) from inserted n
+  where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
+    and n.content #>> '{file,uri}' not like 'internal://%';
+
+  -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
+  -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
+  perform pg_advisory_xact_lock(h) from (
+    select distinct bus.arrival(n.organization_address, n.external_id) as h
+    from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
+  if exists (select from bus.orphans) then
+    perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
+    from inserted n
+    join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+  end if;
   return null;
 end
 $$;
@@ -261,10 +203,13 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
+  -- One for the conversation: reading a message reads those before it.
   insert into bus.tasks as t (queue, organization_id, key, subject, single)
-  values ('receipts', new.organization_id, new.id::text, new.id::text, true)
-  on conflict (organization_id, queue, key) where single do update
-    set version = t.version + 1, run_at = case when t.worker is not null then t.run_at else clock_timestamp() end;
+  values ('receipts', new.organization_id, new.conversation_id::text, new.id::text, true)
+  on conflict (organization_id, queue, key) where single do update set
+    version = t.version + 1, run_at = case when t.worker is not null then t.run_at else clock_timestamp() end,
+    subject = case when (select m."timestamp" from public.messages m where m.organization_id = t.organization_id and m.id = t.subject::uuid) > new."timestamp"
+      then t.subject else excluded.subject end;
   perform bus.ring('receipts');
   return null;
 end

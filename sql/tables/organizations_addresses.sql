@@ -6,6 +6,12 @@ set search_path = ''
 as $$
 begin
   if tg_op = 'INSERT' or new.extra is distinct from old.extra then
+    if tg_op = 'UPDATE' and new.status = 'connected' and new.extra ->> 'access_token' <> '[sealed]' then
+      -- With another token it may send again.
+      update bus.lanes set resume_at = null, paused_reason = null, strikes = 0, updated_at = now()
+      where organization_id = new.organization_id and lane = new.address;
+      perform bus.ring('dispatch');
+    end if;
     new.extra := secrets.take(new.organization_id, 'organizations_addresses', new.address, new.extra);
   end if;
   return new;
@@ -59,6 +65,10 @@ begin
     insert into bus.numbers (service, address, organization_id) values (new.service, new.address, new.organization_id)
     on conflict (service, address) do update set organization_id = excluded.organization_id;
     perform bus.replay_parked(p_address => new.address);
+    if new.extra ->> 'waba_id' is not null then
+      perform pg_advisory_xact_lock(hashtextextended('number ' || (new.extra ->> 'waba_id'), 0));
+      perform bus.replay_parked(p_address => new.extra ->> 'waba_id');
+    end if;
   elsif new.status <> 'connected' and was = 'connected' then
     perform bus.route(new.service, new.address)
     from bus.numbers n where n.service = new.service and n.address = new.address and n.organization_id = new.organization_id;
@@ -78,5 +88,53 @@ $$;
 comment on function public.after_write_organizations_addresses() is
   'Keeps the directory (the last to connect an address gets its traffic) and the lane, and replays what came in while nobody had the address.';
 
-create or replace trigger keep_directory after insert or update or delete on public.organizations_addresses
+create or replace trigger keep_directory after insert or delete on public.organizations_addresses
   for each row execute function public.after_write_organizations_addresses();
+create or replace trigger follow_status after update on public.organizations_addresses
+  for each row when (new.status is distinct from old.status)
+  execute function public.after_write_organizations_addresses();
+
+create or replace function public.messages_a_second(p_extra jsonb) returns numeric
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  select case
+    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then (p_extra ->> 'messages_a_second')::numeric
+    when p_extra -> 'is_on_biz_app' = 'true' or p_extra ->> 'flow_type' = 'existing_phone_number' then 20
+    when p_extra #>> '{throughput,level}' = 'HIGH' then 1000
+    else 80
+  end
+$$;
+comment on function public.messages_a_second(jsonb) is
+  'What a number may send by its throughput tier (20 with the app on a phone, 80, 1000), or what extra.messages_a_second says.';
+
+create or replace function public.after_extra_on_organizations_addresses() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update bus.lanes l set rate = public.messages_a_second(new.extra), updated_at = now()
+  where l.organization_id = new.organization_id and l.lane = new.address and l.rate <> public.messages_a_second(new.extra);
+  return null;
+end
+$$;
+comment on function public.after_extra_on_organizations_addresses() is 'The pace of a number follows its throughput tier.';
+
+create or replace trigger follow_tier after insert or update on public.organizations_addresses
+  for each row execute function public.after_extra_on_organizations_addresses();
+
+create or replace view public.numbers with (security_invoker) as
+  select a.organization_id, a.service, a.address, a.extra ->> 'phone_number' as phone_number, a.extra ->> 'verified_name' as verified_name,
+    coalesce(a.extra ->> 'environment', 'production') as environment,
+    case when a.status = 'connected' and jsonb_typeof(a.extra -> 'attention') = 'object' then 'needs attention' else a.status end as state,
+    coalesce(a.extra #>> '{attention,reason}', a.extra #>> '{disconnected,by}') as reason,
+    nullif(a.extra ->> 'default_agent_id', '') as agent_id,
+    a.extra ->> 'quality_rating' as quality, public.messages_a_second(a.extra) as messages_a_second,
+    coalesce(a.extra ->> 'whatsapp_business_manager_messaging_limit', a.extra ->> 'messaging_limit_tier') as messaging_limit,
+    a.extra ->> 'name_status' as name_status, a.extra -> 'health_status' as health, a.extra -> 'profile' as profile,
+    a.extra -> 'sync' as sync,
+    bus.as_time(a.extra ->> 'refreshed_at') as refreshed_at, bus.as_time(a.extra ->> 'checked_at') as checked_at
+  from public.organizations_addresses a
+  where a.service <> 'local';
+comment on view public.numbers is
+  'The connected accounts at a glance: environment, state (pending, connected, disconnected, needs attention) with its reason, agent, quality, pace, and how far the import of a phone''s history and contacts is.';

@@ -11,8 +11,19 @@ mod embedded {
 }
 
 macro_rules! files {
-    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("../../sql/", $path)))),*] };
+    ($($path:literal),* $(,)?) => { &[SCHEMA, $(($path, include_str!(concat!("../../sql/", $path)))),*] };
 }
+
+/// The content model, as clients read it and as it is checked.
+const SCHEMA: (&str, &str) = (
+    "content/schema",
+    concat!(
+        "create or replace function public.content_schema() returns jsonb language sql immutable parallel safe as $fn$ select $json$",
+        include_str!("../../schema/content.json"),
+        "$json$::jsonb $fn$;\n",
+        "comment on function public.content_schema() is 'What messages.content may be, as a JSON Schema.';\n"
+    ),
+);
 
 /// Functions, triggers and views, in the order in which they are applied.
 const SQL: &[(&str, &str)] = files![
@@ -27,10 +38,20 @@ const SQL: &[(&str, &str)] = files![
     "tables/contacts.sql",
     "tables/conversations.sql",
     "tables/agents.sql",
+    "content/check.sql",
     "tables/messages.sql",
+    "tables/messages_verbs.sql",
+    "tables/windows.sql",
+    "tables/operations.sql",
+    "tables/templates.sql",
+    "storage/objects.sql",
     "tables/others.sql",
     "tables/api_keys.sql",
+    "bus/people.sql",
     "bus/intake.sql",
+    "bus/statuses.sql",
+    "bus/account.sql",
+    "bus/media.sql",
     "bus/dispatch.sql",
     "bus/agent.sql",
     "bus/receipts.sql",

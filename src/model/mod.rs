@@ -5,5 +5,5 @@ mod json;
 mod secret;
 
 pub use clock::now;
-pub use json::without_nul;
+pub use json::{parse_json, without_nul};
 pub use secret::{Credential, Sealer};

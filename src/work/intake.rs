@@ -1,16 +1,28 @@
 //! Intake: journal entries become rows.
 
-use serde_json::Value;
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::{
     bus::{Task, Work},
+    connector,
     db::Db,
+    instagram,
+    model::without_nul,
     whatsapp,
 };
 
 /// The loop.
 pub struct Intake;
+
+/// A journal entry.
+pub struct Entry {
+    source: String,
+    body: Vec<u8>,
+}
 
 impl Work for Intake {
     const QUEUE: &'static str = "intake";
@@ -18,18 +30,26 @@ impl Work for Intake {
     const CONCURRENCY: usize = 256;
     const BATCH: usize = 128;
 
-    type Job = Option<Vec<u8>>;
+    type Job = Option<Entry>;
     /// The events of an entry, or why there are none.
     type Done = Result<Vec<Value>, String>;
 
     fn read(&self, row: &Row) -> anyhow::Result<Self::Job> {
-        Ok(row.try_get("payload")?)
+        let body: Option<Vec<u8>> = row.try_get("payload")?;
+        Ok(match body {
+            Some(body) => Some(Entry { source: row.try_get("source")?, body }),
+            None => None,
+        })
     }
 
-    async fn run(&self, task: Task, body: Self::Job) -> Self::Done {
-        let body = body.ok_or("its journal entry is gone")?;
+    async fn run(&self, task: Task, entry: Self::Job) -> Self::Done {
+        let entry = entry.ok_or("its journal entry is gone")?;
         let journal = task.key.parse().map_err(|_| "its key is no journal entry".to_owned())?;
-        Ok(whatsapp::events(journal, &body))
+        Ok(match entry.source.as_str() {
+            "whatsapp" => whatsapp::events(journal, &entry.body),
+            "instagram" => instagram::events(journal, &entry.body),
+            service => connector::events(journal, service, &entry.body),
+        })
     }
 
     async fn finish(&self, db: &Db, batch: &[(Task, Self::Done)]) -> anyhow::Result<()> {
@@ -40,11 +60,35 @@ impl Work for Intake {
                 Err(error) => task.result(super::retry(error)),
             })
             .collect();
-        let events: Value = batch.iter().filter_map(|(_, done)| done.as_ref().ok()).flatten().cloned().collect();
+        let events: Vec<&Value> = batch.iter().filter_map(|(_, done)| done.as_ref().ok()).flatten().collect();
+        let owners = owners(db, &events).await?;
+        let mut by_type: Map<String, Value> = Map::new();
+        for event in events {
+            let mut event = event.clone();
+            if let Some(owner) =
+                event["address"].as_str().and_then(|a| owners.get(&(event["service"].as_str().unwrap_or_default().to_owned(), a.to_owned())))
+            {
+                event["organization_id"] = json!(owner);
+            }
+            let Some(Value::String(kind)) = event.as_object_mut().and_then(|e| e.remove("type")) else { continue };
+            if let Value::Array(list) = by_type.entry(kind).or_insert_with(|| json!([])) {
+                list.push(event);
+            }
+        }
+        let events = without_nul(Value::Object(by_type));
         db.query("select bus.finish_intake($1, $2)", &[&results, &events]).await.map(drop)
     }
 
     fn broken(&self, error: String) -> Self::Done {
         Err(error)
     }
+}
+
+/// Whose the addresses are that events came to. One that is nobody's is looked at again, under a lock, when it is parked.
+async fn owners(db: &Db, events: &[&Value]) -> anyhow::Result<HashMap<(String, String), Uuid>> {
+    let mut addresses: Vec<&str> = events.iter().filter_map(|e| e["address"].as_str()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let rows = db.query("select service::text, address, organization_id from bus.numbers where address = any ($1)", &[&addresses]).await?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
 }

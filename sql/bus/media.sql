@@ -1,0 +1,176 @@
+-- Files on their way: in from the provider (media), out to it (upload).
+
+create or replace function bus.fetch_media(p_organization uuid, p_message uuid) returns void
+language sql
+set search_path = ''
+as $$
+  select bus.enqueue('media', p_organization, p_message::text, p_message::text)
+$$;
+comment on function bus.fetch_media(uuid, uuid) is 'Asks for the file of a message that came in.';
+
+create or replace function bus.claim_media(p_worker uuid, p_limit int, p_after uuid, p_awake boolean) returns setof bus.job
+language plpgsql
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
+as $$
+declare
+  claimed bus.claimed[];
+begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('media', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
+    jsonb_build_object('message_id', m.id, 'service', m.service, 'kind', m.content ->> 'kind', 'file', m.content -> 'file',
+      -- Meta keeps what came in for seven days.
+      'expired', coalesce(m."timestamp" < now() - interval '7 days' and m.created_at < now() - interval '1 day', false),
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+  from unnest(claimed) c
+  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%';
+end
+$$;
+comment on function bus.claim_media(uuid, int, uuid, boolean) is 'Claims files to fetch. lane is the number; a payload without a message has nothing to fetch.';
+
+create or replace function bus.finish_media(p_results jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  r record;
+  conversation uuid;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
+  loop
+    if r.file is not null then
+      perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
+      update public.messages m set content = jsonb_build_object('file', r.file)
+      where m.organization_id = r.organization_id and m.id = r.message_id and m.content #>> '{file,uri}' = r.was;
+    end if;
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    if r.message_id is not null and exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id)) then
+      update public.messages m set status = jsonb_build_object('errors', jsonb_build_array(jsonb_build_object(
+        'code', 'media', 'title', 'The file could not be fetched', 'message', left(r.error, 500))))
+      where m.organization_id = r.organization_id and m.id = r.message_id;
+      perform bus.log_message(r.organization_id, r.message_id, 'error', 'media', 'the file of a message could not be fetched: ' || left(r.error, 500), null);
+    end if;
+    if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
+      -- Whoever waits to answer has waited long enough.
+      select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
+      update bus.tasks t set run_at = clock_timestamp(), waits_for = null
+      where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
+      if found then
+        perform bus.ring('agent');
+      end if;
+    end if;
+  end loop;
+end
+$$;
+comment on function bus.finish_media(jsonb) is 'Writes fetched files into their messages, or says on the message and in the log why there is none.';
+
+create or replace function bus.waits_for_media(p_organization uuid, p_conversation uuid) returns float8
+language sql stable
+set search_path = ''
+as $$
+  -- Half a minute from its arrival a file has to come; then the answer goes without it.
+  select extract(epoch from max(m.created_at) + interval '30 s' - clock_timestamp())::float8
+  from (
+    select x.* from public.messages x
+    where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
+    order by x."timestamp" desc limit 20) m
+  where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '30 s'
+    and exists (select from bus.tasks t where t.organization_id = p_organization and t.queue = 'media' and t.key = m.id::text)
+$$;
+comment on function bus.waits_for_media(uuid, uuid) is 'For how many seconds an agent should still wait for files that are being fetched; null for not at all.';
+
+create or replace function bus.await_uploads(p_claimed bus.claimed[]) returns bus.claimed[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  c bus.claimed;
+  ready bus.claimed[] := '{}';
+  asked boolean := false;
+begin
+  foreach c in array p_claimed loop
+    if c.waits_for is null or c.suspect or exists (
+      select from storage.uploads u
+      where (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
+        and u.expires_at > now() + interval '1 minute')
+    then
+      ready := ready || c;
+      continue;
+    end if;
+    update bus.tasks t set worker = null, run_at = clock_timestamp() + interval '10 minutes'
+    where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
+    insert into bus.tasks as t (queue, organization_id, key, subject, single)
+    values ('upload', c.organization_id, c.lane || ' ' || c.waits_for, c.waits_for, true)
+    on conflict (organization_id, queue, key) where single do nothing;
+    asked := true;
+  end loop;
+  if asked then
+    perform bus.ring('upload');
+  end if;
+  return ready;
+end
+$$;
+comment on function bus.await_uploads(bus.claimed[]) is
+  'Of claimed sends, those whose file the provider has. The others ask for the upload and wait for its end, keeping their place.';
+
+create or replace function bus.claim_upload(p_worker uuid, p_limit int, p_after uuid, p_awake boolean) returns setof bus.job
+language plpgsql
+set search_path = ''
+as $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('upload', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, split_part(c.key, ' ', 1), c.attempt, c.version,
+    jsonb_build_object('upload_key', c.subject, 'name', o.name, 'size', o.size, 'file_name', o.file_name,
+      'mime_type', coalesce(nullif(substr(c.subject, position(' ' in c.subject) + 1), ''), o.mime_type),
+      'media_id', u.media_id,
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', split_part(c.key, ' ', 1), 'access_token'))
+  from unnest(claimed) c
+  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = split_part(c.subject, ' ', 1) and o.state = 'ready'
+  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, split_part(c.key, ' ', 1), c.subject)
+    and u.expires_at > now() + interval '1 minute' and u.error is null;
+end
+$$;
+comment on function bus.claim_upload(uuid, int, uuid, boolean) is 'Claims files to give to the provider. lane is the number.';
+
+create or replace function bus.finish_upload(p_results jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  r record;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, lane text, outcome text, after float8, error text,
+      upload_key text, media_id text, refusal jsonb) order by x.organization_id, x.key
+  loop
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    continue when r.outcome = 'retry'
+      and not exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    insert into storage.uploads as u (organization_id, organization_address, upload_key, media_id, expires_at, error)
+    values (r.organization_id, r.lane, coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)), r.media_id,
+      -- Graph keeps files for 30 days. A refusal is remembered for as long as those that wait need to learn of it.
+      now() + case when r.media_id is not null then interval '29 days' else interval '10 minutes' end,
+      case when r.media_id is null then coalesce(r.refusal, jsonb_build_object('code', 'media', 'title', 'Not sent', 'message', left(r.error, 500))) end)
+    on conflict (organization_id, organization_address, upload_key) do update
+      set media_id = excluded.media_id, expires_at = excluded.expires_at, error = excluded.error, updated_at = now();
+    update bus.tasks t set run_at = clock_timestamp()
+    where t.queue = 'dispatch' and t.organization_id = r.organization_id and t.lane = r.lane
+      and t.waits_for = coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)) and t.worker is null and t.run_at > clock_timestamp() + interval '5 s';
+    perform bus.ring('dispatch');
+  end loop;
+end
+$$;
+comment on function bus.finish_upload(jsonb) is 'Remembers by which id the provider knows a file, or why it does not take it, and lets those that waited go on.';

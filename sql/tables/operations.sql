@@ -1,0 +1,214 @@
+-- operations: a row asks something of Meta about a number; the loop manage does it and writes the outcome back.
+
+create or replace function public.before_insert_on_operations() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+  k text;
+begin
+  new.state := 'pending';
+  -- A signup's code and a PIN are secrets: the row shows that there is one.
+  foreach k in array '{code,pin,access_token}'::text[] loop
+    if jsonb_typeof(new.input -> k) in ('string', 'number') then
+      perform secrets.keep(new.organization_id, 'operations', new.id::text, k, new.input ->> k);
+      new.input := jsonb_set(new.input, array[k], '"[sealed]"');
+    end if;
+  end loop;
+  return new;
+end
+$$;
+
+create or replace trigger seal before insert on public.operations
+  for each row execute function public.before_insert_on_operations();
+create or replace trigger forget_credentials after delete on public.operations
+  for each row execute function secrets.forget('id');
+
+create or replace function public.after_insert_on_operations() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  -- One number's operations run one after the other.
+  insert into bus.tasks (queue, organization_id, key, subject)
+  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n order by n.id;
+  perform bus.ring('manage');
+  return null;
+end
+$$;
+
+create or replace trigger request_work after insert on public.operations
+  referencing new table as inserted
+  for each statement execute function public.after_insert_on_operations();
+
+create or replace function public.operate(p_organization uuid, p_address text, p_kind text, p_input jsonb default '{}') returns public.operations
+language sql
+set search_path = ''
+as $$
+  insert into public.operations (organization_id, organization_address, kind, input) values (p_organization, p_address, p_kind, p_input)
+  returning *
+$$;
+comment on function public.operate(uuid, text, text, jsonb) is 'Asks for an operation on a number and returns its row: read it again for the outcome.';
+
+create or replace function public.check_number(organization_id uuid, organization_address text) returns public.operations
+language sql
+set search_path = ''
+as $$ select public.operate($1, $2, 'check') $$;
+comment on function public.check_number(uuid, text) is
+  'Asks whether token, number, webhook subscription and templates work. Within seconds the row''s output says {ok, checks: [{name, ok, message}]}.';
+
+create or replace function public.refresh_number(organization_id uuid, organization_address text) returns public.operations
+language sql
+set search_path = ''
+as $$ select public.operate($1, $2, 'refresh') $$;
+comment on function public.refresh_number(uuid, text) is 'Asks Meta for the number''s profile, settings, quality, throughput and limits; they go to organizations_addresses.extra.';
+
+create or replace function public.sync_templates(organization_id uuid, organization_address text) returns public.operations
+language plpgsql
+set search_path = ''
+as $$
+declare
+  o public.operations;
+begin
+  -- One that has not begun yet will do.
+  select * into o from public.operations x
+  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null and x.steps = '{}'
+    and x.created_at > now() - interval '1 minute' limit 1;
+  if found then
+    return o;
+  end if;
+  return public.operate($1, $2, 'templates');
+end
+$$;
+comment on function public.sync_templates(uuid, text) is 'Asks Meta for all templates of the number''s account.';
+
+create or replace function public.block_contact(organization_id uuid, organization_address text, contact_address text) returns public.operations
+language sql
+set search_path = ''
+as $$ select public.operate($1, $2, 'block', jsonb_build_object('contact_address', $3)) $$;
+comment on function public.block_contact(uuid, text, text) is 'Blocks a contact for a number: it can neither write nor be written to.';
+
+create or replace function public.unblock_contact(organization_id uuid, organization_address text, contact_address text) returns public.operations
+language sql
+set search_path = ''
+as $$ select public.operate($1, $2, 'unblock', jsonb_build_object('contact_address', $3)) $$;
+comment on function public.unblock_contact(uuid, text, text) is 'Takes block_contact back.';
+
+create or replace function public.refresh_numbers() returns void
+language sql
+set search_path = ''
+as $$
+  -- Once a day for each number, a few at a time.
+  select public.operate(a.organization_id, a.address, 'refresh')
+  from public.organizations_addresses a
+  where a.service = 'whatsapp' and a.status = 'connected'
+    and coalesce(bus.as_time(a.extra ->> 'refreshed_at'), a.created_at) < now() - interval '1 day'
+    and not exists (
+      select from public.operations o
+      where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'refresh' and o.created_at > now() - interval '1 day')
+  limit 20
+$$;
+comment on function public.refresh_numbers() is 'Asks for a refresh of every connected number that has had none for a day. Called once a minute.';
+
+create or replace function bus.claim_manage(p_worker uuid, p_limit int, p_after uuid, p_awake boolean) returns setof bus.job
+language plpgsql
+set search_path = ''
+as $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('manage', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
+    case when o.id is not null then to_jsonb(o) || jsonb_build_object(
+      'number', to_jsonb(a),
+      'credential', secrets.get(o.organization_id, 'organizations_addresses', o.organization_address, 'access_token'),
+      'secrets', (select jsonb_object_agg(k.path, secrets.as_json(k)) from secrets.credentials k
+                  where (k.organization_id, k.subject, k.subject_key) = (o.organization_id, 'operations', o.id::text)),
+      'pin', secrets.get(o.organization_id, 'organizations_addresses', o.organization_address, 'pin'),
+      'template', (select to_jsonb(t) from public.templates t where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id')) end
+  from unnest(claimed) c
+  left join public.operations o on o.organization_id = c.organization_id and o.id = c.subject::uuid and o.finished_at is null
+  left join public.organizations_addresses a on a.organization_id = o.organization_id and a.address = o.organization_address;
+end
+$$;
+comment on function bus.claim_manage(uuid, int, uuid, boolean) is 'Claims operations with all they need.';
+
+create or replace function bus.step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb default null) returns void
+language sql
+set search_path = ''
+as $$
+  update public.operations set steps = steps || jsonb_build_object(p_step, coalesce(p_value, '{}') || jsonb_build_object('at', clock_timestamp()))
+  where organization_id = p_organization and id = p_operation
+$$;
+comment on function bus.step(uuid, uuid, text, jsonb) is 'Notes a step of an operation as done.';
+
+create or replace function bus.finish_manage(p_results jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  r record;
+  dead boolean;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      operation_id uuid, output jsonb, failure jsonb)
+  loop
+    -- What Meta refused for good is an outcome, told where it was asked for; nothing of it is left to an operator.
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error)));
+    dead := r.outcome = 'dead' or exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    continue when r.operation_id is null;
+    update public.operations o set
+      output = coalesce(r.output, o.output),
+      error = case when r.outcome is null then null else coalesce(r.failure, jsonb_build_object('code', 'error', 'title', 'Failed', 'message', r.error)) end,
+      state = case when r.outcome is null then 'done' when dead then 'failed' else o.state end,
+      finished_at = case when r.outcome is null or dead then clock_timestamp() end
+    where o.organization_id = r.organization_id and o.id = r.operation_id;
+    if r.outcome is null or dead then
+      perform public.after_operation(r.organization_id, r.operation_id);
+    end if;
+  end loop;
+end
+$$;
+comment on function bus.finish_manage(jsonb) is 'Writes the outcome of operations back, and what follows from it.';
+
+create or replace function public.after_operation(p_organization uuid, p_operation uuid) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  o public.operations;
+begin
+  select * into o from public.operations x where x.organization_id = p_organization and x.id = p_operation;
+  -- A code is good for once.
+  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text) and o.state = 'done';
+  if o.kind like 'template\_%' then
+    perform public.after_template_operation(o);
+  elsif o.kind = 'check' and o.state = 'done' then
+    update public.organizations_addresses a set extra = jsonb_build_object(
+      'checked_at', now(),
+      'attention', case when o.output -> 'ok' = 'true' then
+          case when a.extra #>> '{attention,by}' in ('check', 'sending') then 'null'::jsonb else coalesce(a.extra -> 'attention', 'null') end
+        else jsonb_build_object('by', 'check', 'at', now(), 'reason', (
+          select string_agg(c ->> 'message', '; ') from jsonb_array_elements(o.output -> 'checks') c where c -> 'ok' = 'false')) end)
+    where a.organization_id = o.organization_id and a.address = o.organization_address;
+  elsif o.kind in ('block', 'unblock') and o.state = 'done' then
+    update public.contacts_addresses a set extra = jsonb_build_object('blocked',
+      case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
+    where a.organization_id = o.organization_id and a.service = 'whatsapp' and a.address = o.input ->> 'contact_address';
+  end if;
+  if o.kind in ('signup', 'deregister') or (o.state = 'failed' and o.kind not in ('contact_profile', 'template_draft')) then
+    insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+    values (o.organization_id,
+      (select a.address from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address),
+      case when o.state = 'failed' then 'error' else 'info' end::public.log_level, o.kind, 'whatsapp',
+      case when o.state = 'failed' then o.kind || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
+      jsonb_build_object('operation_id', o.id, 'error', o.error));
+  end if;
+end
+$$;
+comment on function public.after_operation(uuid, uuid) is 'What follows from the outcome of an operation: states of numbers and contacts, a line in the log.';

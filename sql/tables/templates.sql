@@ -1,0 +1,136 @@
+-- templates: rows that are submitted, edited and deleted at Meta, and kept as Meta has them.
+
+create or replace function public.before_write_templates() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if tg_op = 'INSERT' then
+    new.category := upper(new.category);
+    if new.waba_id is null then
+      select a.extra ->> 'waba_id' into new.waba_id from public.organizations_addresses a
+      where a.organization_id = new.organization_id and a.address = new.organization_address;
+      if new.waba_id is null then
+        raise exception 'templates.organization_address: % has no waba_id', new.organization_address using errcode = '23514';
+      end if;
+    end if;
+    if new.components is null and new.status = 'submitting' then
+      new.status := 'drafting';
+    end if;
+    return new;
+  end if;
+  new.category := upper(new.category);
+  if current_setting('tidings.synchronising', true) is distinct from 'on' then
+    if new.name <> old.name or new.language <> old.language or new.waba_id <> old.waba_id then
+      raise exception 'templates: name, language and account of a template cannot be changed; insert another' using errcode = '23514';
+    end if;
+    if (new.components is distinct from old.components or new.category <> old.category) and new.external_id is not null and new.status = old.status then
+      new.status := 'editing';
+      new.error := null;
+    elsif new.status = 'submitting' and old.status <> 'submitting' then
+      new.error := null;
+    end if;
+  end if;
+  if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then
+    new.extra := public.merge_update_jsonb(old.extra, '{}', new.extra);
+  end if;
+  new.updated_at := now();
+  return new;
+end
+$$;
+comment on function public.before_write_templates() is 'Fills in the account, and turns a change of content into an edit.';
+
+create or replace trigger before_write before insert or update on public.templates
+  for each row execute function public.before_write_templates();
+
+create or replace function public.after_write_templates() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if tg_op = 'DELETE' then
+    if old.external_id is not null and current_setting('tidings.synchronising', true) is distinct from 'on'
+      and exists (select from public.organizations_addresses a where a.organization_id = old.organization_id and a.address = old.organization_address) then
+      perform public.operate(old.organization_id, old.organization_address, 'template_delete',
+        jsonb_build_object('name', old.name, 'external_id', old.external_id, 'language', old.language));
+    end if;
+    return null;
+  end if;
+  if new.status in ('submitting', 'editing', 'drafting') and (tg_op = 'INSERT' or new.status <> old.status) then
+    perform public.operate(new.organization_id, new.organization_address,
+      case new.status when 'submitting' then 'template_submit' when 'editing' then 'template_edit' else 'template_draft' end,
+      jsonb_build_object('template_id', new.id));
+  end if;
+  return null;
+end
+$$;
+comment on function public.after_write_templates() is 'A new, changed or deleted template asks for its operation.';
+
+create or replace trigger request_work after insert or update or delete on public.templates
+  for each row execute function public.after_write_templates();
+
+create or replace function public.after_template_operation(o public.operations) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('tidings.synchronising', 'on', true);
+  if o.state = 'failed' then
+    update public.templates t set
+      error = o.error,
+      -- An edit that was refused leaves Meta's version in force: the synchronisation brings it back.
+      status = case when t.status in ('submitting', 'drafting') then 'failed' when t.status = 'editing' then coalesce(t.extra ->> 'meta_status', 'failed') else t.status end
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
+  else
+    update public.templates t set
+      external_id = coalesce(o.output ->> 'id', t.external_id),
+      status = coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end),
+      category = coalesce(upper(o.output ->> 'category'), t.category),
+      components = coalesce(o.output -> 'components', t.components),
+      extra = jsonb_build_object('meta_status', coalesce(o.output ->> 'status', 'PENDING')),
+      error = null
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
+  end if;
+  perform set_config('tidings.synchronising', '', true);
+  if o.kind = 'template_delete' and o.state = 'failed' then
+    -- It is still there: the row comes back with the next look.
+    perform public.sync_templates(o.organization_id, o.organization_address);
+  end if;
+end
+$$;
+comment on function public.after_template_operation(public.operations) is 'Writes what Meta said of a template into its row.';
+
+create or replace function bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+  n int;
+begin
+  perform set_config('tidings.synchronising', 'on', true);
+  insert into public.templates as t (organization_id, organization_address, waba_id, external_id, name, language, category, parameter_format,
+                                     components, status, quality, rejected_reason, extra, synced_at)
+  select p_organization, p_address, p_waba, e ->> 'id', e ->> 'name', e ->> 'language', upper(e ->> 'category'),
+    case when upper(e ->> 'parameter_format') in ('POSITIONAL', 'NAMED') then upper(e ->> 'parameter_format') end,
+    coalesce(e -> 'components', '[]'), coalesce(e ->> 'status', 'PENDING'), e #>> '{quality_score,score}', nullif(e ->> 'rejected_reason', 'NONE'),
+    (e - '{id,name,language,category,parameter_format,components,status,quality_score,rejected_reason}'::text[]) || jsonb_build_object('meta_status', e ->> 'status'), now()
+  from jsonb_array_elements(p_templates) e
+  where e ->> 'name' ~ '^[a-z0-9_]{1,512}$' and e ->> 'language' is not null and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
+  on conflict (organization_id, waba_id, name, language) do update set
+    external_id = excluded.external_id, category = excluded.category, parameter_format = excluded.parameter_format,
+    components = excluded.components, status = excluded.status, quality = excluded.quality, rejected_reason = excluded.rejected_reason,
+    extra = excluded.extra, synced_at = now()
+    -- What is being changed here is not overwritten before Meta has heard of it.
+    where t.status not in ('editing', 'submitting');
+  get diagnostics n = row_count;
+  if p_complete then
+    delete from public.templates t
+    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null
+      and not exists (select from jsonb_array_elements(p_templates) e where e ->> 'id' = t.external_id);
+  end if;
+  perform set_config('tidings.synchronising', '', true);
+  return n;
+end
+$$;
+comment on function bus.save_templates(uuid, text, text, jsonb, boolean) is
+  'Keeps templates as Meta lists them; with a complete list, those that are not in it go.';

@@ -1,0 +1,46 @@
+-- The 24-hour window: whoever has written may be answered freely for a day; afterwards only by templates.
+
+create or replace function public.window_opened_at(p_organization uuid, p_address text, p_contact text) returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  -- What people sent (or called) themselves; not what was imported, nor what the business wrote on its phone.
+  select max(m."timestamp")
+  from public.conversations c
+  cross join lateral (
+    select x."timestamp" from public.messages x
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
+      and (x.status ? 'pending' or x.content ->> 'kind' = 'call')
+    order by x."timestamp" desc limit 1) m
+  where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
+    and c.group_address is null and c.service in ('whatsapp', 'instagram')
+$$;
+comment on function public.window_opened_at(uuid, text, text) is 'When a contact wrote last to a number, as far as is known.';
+
+create or replace function public.window_is_closed(p_organization uuid, p_address text, p_contact text) returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(
+    -- A minute of margin: the send takes time as well.
+    public.window_opened_at(p_organization, p_address, p_contact) < now() - interval '23 hours 59 minutes',
+    -- Nothing came in as long as we have been listening. Of the time before that nobody here knows: Meta decides then,
+    -- and always for numbers that are only developed with.
+    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and a.created_at < now() - interval '24 hours'
+     from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_address))
+$$;
+comment on function public.window_is_closed(uuid, text, text) is 'Whether a free-form message to the contact would be refused (131047) for sure.';
+
+create or replace view public.conversations_windows with (security_invoker) as
+  select c.organization_id, c.id as conversation_id,
+    case when w.closes_at > now() then 'open'
+         when w.opened_at is not null or public.window_is_closed(c.organization_id, c.organization_address, c.contact_address) then 'closed'
+         else 'unknown' end as state,
+    w.opened_at, w.closes_at
+  from public.conversations c
+  cross join lateral (
+    select o as opened_at, o + interval '24 hours' as closes_at
+    from public.window_opened_at(c.organization_id, c.organization_address, c.contact_address) o) w
+  where c.service in ('whatsapp', 'instagram') and c.group_address is null;
+comment on view public.conversations_windows is
+  'The 24-hour window of each conversation: open, closed (only templates get through), or unknown (nobody has written since the number was connected, less than a day ago).';

@@ -1,0 +1,129 @@
+//! Messages: who said what to whom, and what people do to messages afterwards.
+
+use serde_json::{Value, json};
+
+use super::{
+    Place,
+    contact::{self, Person},
+    content::{content, edited},
+    error_text, list, timestamp,
+};
+
+/// Where a message comes from, which decides whether it arms anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// Somebody has just written to us.
+    Live,
+    /// Somebody wrote, but not to us, or long ago: nobody answers it.
+    Past,
+    /// The business wrote, on its phone.
+    Echo,
+    /// From the history of a phone: its state there, in lower case.
+    History(&'a str),
+}
+
+impl Origin<'_> {
+    pub fn incoming(inert: bool) -> Self {
+        if inert { Self::Past } else { Self::Live }
+    }
+}
+
+/// Reads one message, whatever it is, into events.
+pub fn read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, events: &mut Vec<Value>) {
+    if let Err(problem) = try_read(message, value, place, origin, events) {
+        events.push(place.park("other_shape", problem, message.clone()));
+    }
+}
+
+fn try_read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, events: &mut Vec<Value>) -> Result<(), &'static str> {
+    let id = message["id"].as_str().filter(|s| !s.is_empty()).ok_or("a message without id")?;
+    let kind = message["type"].as_str().ok_or("a message without type")?;
+    let at = timestamp(&message["timestamp"]).ok_or("a message without timestamp")?;
+    match kind {
+        "edit" => {
+            let original = target(&message["edit"])?;
+            let patch = edited(&message["edit"]["message"]).ok_or("an edit whose new content cannot be told")?;
+            events.push(place.event("edit", json!({"external_id": original, "patch": patch, "timestamp": at})));
+            return Ok(());
+        }
+        "revoke" => {
+            let original = target(&message["revoke"])?;
+            events.push(place.event("revoke", json!({"external_id": original, "timestamp": at})));
+            return Ok(());
+        }
+        "errors" => events.push(place.log("error", error_text(&list(message, "errors").first().cloned().unwrap_or_default()), message)),
+        _ => {}
+    }
+    let outgoing = origin == Origin::Echo || is_outgoing(message, place, origin);
+    let person = person(message, value, outgoing).ok_or("a message without from and from_user_id")?;
+    let mut event = place.event("message", person.fields());
+    event["direction"] = json!(if outgoing { "outgoing" } else { "incoming" });
+    event["external_id"] = json!(id);
+    event["timestamp"] = json!(at);
+    event["content"] = content(message);
+    if let Some(group) = message["group_id"].as_str().filter(|g| !g.is_empty()) {
+        event["group"] = json!(group);
+    }
+    let inert = if kind == "system" { Origin::Past } else { origin };
+    if let Some(status) = status(inert, outgoing, &json!(at)) {
+        event["status"] = status;
+    }
+    events.push(event);
+    learn(message, &person, place, events);
+    Ok(())
+}
+
+fn target(object: &Value) -> Result<&str, &'static str> {
+    object["original_message_id"].as_str().filter(|s| !s.is_empty()).ok_or("no original_message_id")
+}
+
+/// Within a history, what has a recipient was sent by the business.
+fn is_outgoing(message: &Value, place: &Place, origin: Origin<'_>) -> bool {
+    let to = Person::new(&message["to"], &message["to_user_id"]).is_some();
+    matches!(origin, Origin::History(_)) && (to || message["from"].as_str().is_some_and(|f| place.metadata["display_phone_number"] == f))
+}
+
+/// The other side. `from` may be missing: then the one contact of the value is who wrote.
+fn person<'a>(message: &'a Value, value: &'a Value, outgoing: bool) -> Option<Person<'a>> {
+    let only = if list(value, "contacts").len() == 1 { &value["contacts"][0] } else { &Value::Null };
+    let named = if outgoing { Person::new(&message["to"], &message["to_user_id"]) } else { Person::new(&message["from"], &message["from_user_id"]) };
+    named.or_else(|| Person::new(&only["wa_id"], &only["user_id"]))
+}
+
+/// The status of a row that arms nothing; none for what has just come in.
+fn status(origin: Origin<'_>, outgoing: bool, at: &Value) -> Option<Value> {
+    let state = match origin {
+        Origin::Live => return None,
+        Origin::Past => "delivered",
+        Origin::Echo => "sent",
+        // The phone's states by the names that receipts use.
+        Origin::History("pending") => "accepted",
+        Origin::History("error") => "failed",
+        Origin::History("") if outgoing => "sent",
+        Origin::History("") => "delivered",
+        Origin::History(state) => state,
+    };
+    Some(json!({ state: at }))
+}
+
+/// What a message tells of its author besides what it says.
+fn learn(message: &Value, person: &Person<'_>, place: &Place, events: &mut Vec<Value>) {
+    let system = &message["system"];
+    if message["type"] == "system" {
+        let phone = [&system["wa_id"], &system["new_wa_id"]].into_iter().find(|v| v.as_str().is_some_and(|s| !s.is_empty())).unwrap_or(&Value::Null);
+        if let Some(new) = Person::new(phone, &system["user_id"]) {
+            let old = system["previous_user_id"].as_str().filter(|s| !s.is_empty()).or(person.phone).or(person.user_id);
+            let mut event = place.event("rename", new.fields());
+            event["old"] = json!([old, person.phone, person.user_id]);
+            events.push(event);
+        }
+    }
+    // Whoever answers a request for his number by sharing his own contact says which it is.
+    for shared in list(message, "contacts").iter().filter(|c| c["origin"] == "contact_request") {
+        let phone = list(shared, "phones").first().map(|p| &p["wa_id"]).unwrap_or(&Value::Null);
+        if let (Some(user_id), Some(phone)) = (person.user_id, phone.as_str()) {
+            let known = Person { phone: Some(phone), user_id: Some(user_id) };
+            events.push(contact::event(place, &known, known.extra(), false));
+        }
+    }
+}
