@@ -1,10 +1,15 @@
 -- The whole channel: templates, operations on numbers, files, and what the bus needs for them.
 
+set local client_min_messages = warning;
+
 -- What the provider said of a message beyond its states.
 alter table public.messages add column extra jsonb;
 comment on column public.messages.extra is
   'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payment, callback_data. Updates merge.';
 create index messages_file on public.messages (organization_id, (content #>> '{file,uri}')) where content ->> 'type' = 'file';
+
+-- Nothing looks it up this way, and it stood in the way of those that are.
+drop index public.contacts_addresses_replaced_by;
 
 alter table bus.journal add column source text not null default 'whatsapp';
 comment on column bus.journal.source is 'Which channel''s webhook it came by: whatsapp, instagram, or the name of a connector''s service.';

@@ -65,6 +65,20 @@ COMMENT ON SCHEMA secrets IS 'Stored credentials and key hashes. Internal; nobod
 
 
 --
+-- Name: storage; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA storage;
+
+
+--
+-- Name: SCHEMA storage; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA storage IS 'Files. Internal; clients use /storage/v1.';
+
+
+--
 -- Name: claimed; Type: TYPE; Schema: bus; Owner: -
 --
 
@@ -78,7 +92,8 @@ CREATE TYPE bus.claimed AS (
 	attempt integer,
 	version integer,
 	suspect boolean,
-	held_since timestamp with time zone
+	held_since timestamp with time zone,
+	waits_for text
 );
 
 
@@ -222,6 +237,17 @@ begin
   update public.messages m set external_id = coalesce(m.external_id, p_external_id), status = p_status
   where m.organization_id = p_organization and m.id = p_message;
 exception when unique_violation then
+  -- An echo of this very send was faster than its answer: it gives way, with what it knows.
+  delete from public.messages e
+  using public.messages m
+  where m.organization_id = p_organization and m.id = p_message
+    and e.organization_id = m.organization_id and e.organization_address = m.organization_address and e.external_id = p_external_id
+    and e.direction = 'outgoing' and e.agent_id is null and not e.status ? 'pending' and e.conversation_id = m.conversation_id;
+  if found then
+    update public.messages m set external_id = p_external_id, status = p_status
+    where m.organization_id = p_organization and m.id = p_message;
+    return;
+  end if;
   -- The provider gave out an id twice. The message has gone out all the same.
   update public.messages m set status = p_status where m.organization_id = p_organization and m.id = p_message;
   perform bus.log_message(p_organization, p_message, 'warning', 'dispatch', 'the provider answered with an id that another message has',
@@ -307,17 +333,20 @@ CREATE FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_externa
     SET search_path TO ''
     AS $$
 declare
-  early jsonb;
+  o bus.orphans;
+  change jsonb;
 begin
-  -- Whoever stores a receipt without its message takes the same lock, so one of the two sees the other.
-  perform pg_advisory_xact_lock(hashtextextended(p_address || ' ' || p_external_id, 0));
-  delete from bus.orphans o
-  where (o.organization_id, o.organization_address, o.external_id) = (p_organization, p_address, p_external_id)
-  returning o.status into early;
-  if early is not null then
-    update public.messages m set status = early
-    where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
+  delete from bus.orphans x
+  where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id)
+  returning * into o;
+  if not found then
+    return;
   end if;
+  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
+  for change in select c from jsonb_array_elements(coalesce(o.changes, '[]')) c loop
+    perform bus.apply_change(p_organization, p_address, p_external_id, change);
+  end loop;
 end
 $$;
 
@@ -326,7 +355,24 @@ $$;
 -- Name: FUNCTION adopt_orphans(p_organization uuid, p_address text, p_external_id text); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_external_id text) IS 'Applies receipts that came before their message.';
+COMMENT ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_external_id text) IS 'Applies receipts, edits and revocations that came before their message.';
+
+
+--
+-- Name: adrift(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.adrift(p_events jsonb) RETURNS TABLE(kind text, event jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- Events of an address that is nobody's, or of an account of which nobody has a number.
+  select k.key, e
+  from jsonb_each(p_events) k, jsonb_array_elements(k.value) e
+  where k.key <> 'park' and e ->> 'organization_id' is null
+    and (e ->> 'address' is not null or not exists (
+      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e ->> 'waba'))
+$$;
 
 
 --
@@ -372,6 +418,9 @@ begin
   select * into newest from public.messages where organization_id = p_organization and id = p_message;
   if c.id is null or newest.id is null then
     return jsonb_build_object('gate', 'the conversation or its message is gone');
+  end if;
+  if bus.waits_for_media(p_organization, p_conversation) > 0 then
+    return jsonb_build_object('wait', bus.waits_for_media(p_organization, p_conversation));
   end if;
   select * into address from public.contacts_addresses
   where organization_id = p_organization and service = c.service and contacts_addresses.address = c.contact_address;
@@ -544,6 +593,47 @@ COMMENT ON FUNCTION bus.answer(p_conversation public.conversations, p_agent uuid
 
 
 --
+-- Name: apply_change(uuid, text, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  m public.messages;
+  moment timestamptz := (p_change ->> 'timestamp')::timestamptz;
+begin
+  select * into m from public.messages x
+  where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id) for no key update;
+  if not found then
+    return false;
+  end if;
+  if p_change -> 'patch' is null then
+    update public.messages x set status = jsonb_build_object('deleted', moment)
+    where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
+  elsif moment > coalesce((m.extra #>> '{edits,-1,at}')::timestamptz, '-infinity') then
+    -- The earlier text stays, with the time at which it was replaced.
+    update public.messages x set
+      content = p_change -> 'patch',
+      status = jsonb_build_object('edited', moment),
+      extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
+        'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
+    where x.organization_id = m.organization_id and x.id = m.id;
+  end if;
+  return true;
+end
+$$;
+
+
+--
+-- Name: FUNCTION apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb) IS 'An edit ({patch, timestamp}) or a revocation ({timestamp}) of a message. False when there is no such message. An older edit never replaces a newer.';
+
+
+--
 -- Name: orphans; Type: TABLE; Schema: bus; Owner: -
 --
 
@@ -551,8 +641,10 @@ CREATE TABLE bus.orphans (
     organization_id uuid NOT NULL,
     organization_address text NOT NULL,
     external_id text NOT NULL,
-    status jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    status jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changes jsonb,
+    extra jsonb
 );
 
 
@@ -560,7 +652,7 @@ CREATE TABLE bus.orphans (
 -- Name: TABLE orphans; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON TABLE bus.orphans IS 'Receipts that came before their message. Applied when the message gets its external_id.';
+COMMENT ON TABLE bus.orphans IS 'Receipts, edits and revocations that came before their message. Applied when the message gets its external_id.';
 
 
 --
@@ -572,11 +664,32 @@ CREATE FUNCTION bus.apply_early(o bus.orphans) RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  update public.messages m set status = o.status
+  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
   where (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id);
+  perform bus.apply_change(o.organization_id, o.organization_address, o.external_id, c) from jsonb_array_elements(coalesce(o.changes, '[]')) c;
   return true;
 end
 $$;
+
+
+--
+-- Name: arrival(text, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.arrival(p_address text, p_external_id text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  -- One of 1024 locks: however much one transaction stores, it stays within the server's table of locks.
+  select 7700000000 + (hashtextextended(p_address || ' ' || p_external_id, 0) & 1023)
+$$;
+
+
+--
+-- Name: FUNCTION arrival(p_address text, p_external_id text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.arrival(p_address text, p_external_id text) IS 'The advisory lock under which a message gets its external_id, and under which it is found to have none yet. Several are taken in ascending order.';
 
 
 --
@@ -600,6 +713,77 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.as_time(p_text text) IS 'A time that a client wrote into JSON; null when it is none. One row''s nonsense must not stop a loop.';
+
+
+--
+-- Name: ask_agent(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into bus.tasks as t (queue, organization_id, key, subject, single)
+  select 'agent', m.organization_id, p_conversation::text, m.id::text, true
+  from public.messages m
+  where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'incoming' and m.status ? 'pending'
+  order by m."timestamp" desc, m.id desc limit 1
+  on conflict (organization_id, queue, key) where single do update set version = t.version + 1, subject = excluded.subject;
+  perform bus.ring('agent');
+end
+$$;
+
+
+--
+-- Name: FUNCTION ask_agent(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) IS 'Asks for an answer to the newest message of a conversation.';
+
+
+--
+-- Name: await_uploads(bus.claimed[]); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.await_uploads(p_claimed bus.claimed[]) RETURNS bus.claimed[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  c bus.claimed;
+  ready bus.claimed[] := '{}';
+  asked boolean := false;
+begin
+  foreach c in array p_claimed loop
+    if c.waits_for is null or c.suspect or exists (
+      select from storage.uploads u
+      where (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
+        and u.expires_at > now() + interval '1 minute')
+    then
+      ready := ready || c;
+      continue;
+    end if;
+    update bus.tasks t set worker = null, run_at = clock_timestamp() + interval '10 minutes'
+    where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
+    insert into bus.tasks as t (queue, organization_id, key, subject, single)
+    values ('upload', c.organization_id, c.lane || ' ' || c.waits_for, c.waits_for, true)
+    on conflict (organization_id, queue, key) where single do nothing;
+    asked := true;
+  end loop;
+  if asked then
+    perform bus.ring('upload');
+  end if;
+  return ready;
+end
+$$;
+
+
+--
+-- Name: FUNCTION await_uploads(p_claimed bus.claimed[]); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.await_uploads(p_claimed bus.claimed[]) IS 'Of claimed sends, those whose file the provider has. The others ask for the upload and wait for its end, keeping their place.';
 
 
 --
@@ -893,7 +1077,7 @@ begin
     suspect = t.worker is not null,
     worker = p_worker
   where t.ctid = any (tids)
-  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since;
+  returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since, t.waits_for;
 end
 $$;
 
@@ -930,6 +1114,11 @@ begin
         -- One conversation's trouble must not stop the others.
         payload := jsonb_build_object('error', sqlerrm);
     end;
+    if payload ? 'wait' then
+      update bus.tasks t set worker = null, waits_for = 'media', run_at = clock_timestamp() + make_interval(secs => (payload ->> 'wait')::float8)
+      where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
+      continue;
+    end if;
     return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version, payload)::bus.job;
   end loop;
 end
@@ -962,6 +1151,9 @@ begin
   if cardinality(claimed) = 0 then
     return;
   end if;
+  if exists (select from unnest(claimed) c where c.waits_for is not null) then
+    claimed := bus.await_uploads(claimed);
+  end if;
   if exists (select from unnest(claimed) c where c.suspect) then
     perform bus.hold_suspects(array(select c::bus.claimed from unnest(claimed) c where c.suspect));
   end if;
@@ -970,6 +1162,10 @@ begin
     jsonb_build_object(
       'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
       'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
+      'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
+      'media_id', u.media_id, 'media_error', u.error,
+      'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
+        then public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end,
       'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -977,6 +1173,8 @@ begin
     on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  left join storage.uploads u
+    on c.waits_for is not null and (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
   where not c.suspect and m.external_id is null and not m.status ? 'failed';
   get diagnostics given = row_count;
   if given < cardinality(claimed) then
@@ -1002,7 +1200,7 @@ COMMENT ON FUNCTION bus.claim_dispatch(p_worker uuid, p_limit integer, p_after u
 -- Name: claim_intake(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS TABLE(queue text, organization_id uuid, key text, id bigint, lane text, attempt integer, version integer, payload bytea)
+CREATE FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS TABLE(queue text, organization_id uuid, key text, id bigint, lane text, attempt integer, version integer, payload bytea, source text)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1014,10 +1212,19 @@ declare
 begin
   -- Claimed first: a statement's snapshot is older than what a claim within it finds.
   claimed := array(select c::bus.claimed from bus.claim('intake', p_worker, p_limit, p_after, p_awake) c);
+  -- As many bodies as fit into 8 MB; at least one. The others go back.
   return query
-  select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version, j.body
-  from unnest(claimed) t
-  left join bus.journal j on j.id = t.subject::bigint;
+  with sized as materialized (
+    select t.*, j.id as journal, sum(octet_length(j.body)) over (order by t.id) - octet_length(j.body) as before
+    from unnest(claimed) t left join bus.journal j on j.id = t.subject::bigint
+  ), back as (
+    update bus.tasks x set worker = null, run_at = clock_timestamp()
+    from sized s
+    where s.before >= 8388608 and (x.organization_id, x.queue, x.key, x.id) = (s.organization_id, s.queue, s.key, s.id)
+  )
+  select s.queue, s.organization_id, s.key, s.id, s.lane, s.attempt, s.version, j.body, j.source
+  from sized s left join bus.journal j on j.id = s.journal
+  where s.before is null or s.before < 8388608;
 end
 $$;
 
@@ -1027,6 +1234,81 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims journal entries with their bodies.';
+
+
+--
+-- Name: claim_manage(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_manage(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('manage', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version,
+    case when o.id is not null then to_jsonb(o) || jsonb_build_object(
+      'number', to_jsonb(a),
+      'credential', secrets.get(o.organization_id, 'organizations_addresses', o.organization_address, 'access_token'),
+      'secrets', (select jsonb_object_agg(k.path, secrets.as_json(k)) from secrets.credentials k
+                  where (k.organization_id, k.subject, k.subject_key) = (o.organization_id, 'operations', o.id::text)),
+      'pin', secrets.get(o.organization_id, 'organizations_addresses', o.organization_address, 'pin'),
+      'agent', case when o.kind = 'template_draft' then to_jsonb(g) end,
+      'agent_credential', case when o.kind = 'template_draft' then secrets.get(o.organization_id, 'agents', g.id::text, 'api_key') end,
+      'template', (select to_jsonb(t) from public.templates t where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id')) end
+  from unnest(claimed) c
+  left join public.operations o on o.organization_id = c.organization_id and o.id = c.subject::uuid and o.finished_at is null
+  left join public.organizations_addresses a on a.organization_id = o.organization_id and a.address = o.organization_address
+  left join lateral (
+    select * from public.agents x where x.organization_id = o.organization_id and x.ai and o.kind = 'template_draft' order by x.created_at limit 1) g on true;
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_manage(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_manage(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims operations with all they need.';
+
+
+--
+-- Name: claim_media(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_media(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  -- Claimed first: a statement's snapshot is older than what a claim within it finds.
+  claimed := array(select c::bus.claimed from bus.claim('media', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
+    jsonb_build_object('message_id', m.id, 'service', m.service, 'kind', m.content ->> 'kind', 'file', m.content -> 'file',
+      -- Meta keeps what came in for seven days.
+      'expired', coalesce(m."timestamp" < now() - interval '7 days' and m.created_at < now() - interval '1 day', false),
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
+  from unnest(claimed) c
+  left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
+    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%';
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_media(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_media(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims files to fetch. lane is the number; a payload without a message has nothing to fetch.';
 
 
 --
@@ -1048,7 +1330,8 @@ begin
   return query
   select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
     jsonb_build_object(
-      'external_id', m.external_id, 'service', m.service,
+      'external_id', m.external_id, 'service', m.service, 'contact_address', m.contact_address,
+      'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
       'typing', coalesce(bus.as_time(m.status ->> 'typing') > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
@@ -1100,6 +1383,68 @@ COMMENT ON FUNCTION bus.claim_seal(p_worker uuid, p_limit integer, p_after uuid,
 
 
 --
+-- Name: claim_sweep(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_sweep(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('sweep', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select t.queue, t.organization_id, t.key, t.id, t.lane, t.attempt, t.version,
+    -- Stored again meanwhile: it stays.
+    jsonb_build_object('name', case when not exists (
+      select from storage.objects o where o.organization_id = split_part(t.subject, '/', 2)::uuid and o.name = t.subject) then t.subject end)
+  from unnest(claimed) t;
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_sweep(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_sweep(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims files to remove from the store.';
+
+
+--
+-- Name: claim_upload(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select c::bus.claimed from bus.claim('upload', p_worker, p_limit, p_after, p_awake) c);
+  return query
+  select c.queue, c.organization_id, c.key, c.id, split_part(c.key, ' ', 1), c.attempt, c.version,
+    jsonb_build_object('upload_key', c.subject, 'name', o.name, 'size', o.size, 'file_name', o.file_name,
+      'mime_type', coalesce(nullif(substr(c.subject, position(' ' in c.subject) + 1), ''), o.mime_type),
+      'media_id', u.media_id,
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', split_part(c.key, ' ', 1), 'access_token'))
+  from unnest(claimed) c
+  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = split_part(c.subject, ' ', 1) and o.state = 'ready'
+  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, split_part(c.key, ' ', 1), c.subject)
+    and u.expires_at > now() + interval '1 minute' and u.error is null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims files to give to the provider. lane is the number.';
+
+
+--
 -- Name: enqueue(text, uuid, text, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1140,6 +1485,25 @@ begin
   perform bus.log_message(p_organization, p_message, 'error', 'dispatch', 'outcome of a send unknown: no answer and no receipt', null);
 end
 $$;
+
+
+--
+-- Name: fetch_media(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.fetch_media(p_organization uuid, p_message uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select bus.enqueue('media', p_organization, p_message::text, p_message::text)
+$$;
+
+
+--
+-- Name: FUNCTION fetch_media(p_organization uuid, p_message uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.fetch_media(p_organization uuid, p_message uuid) IS 'Asks for the file of a message that came in.';
 
 
 --
@@ -1281,7 +1645,7 @@ CREATE FUNCTION bus.finish_dispatch(p_results jsonb) RETURNS void
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
-    AS $$
+    AS $_$
 declare
   results bus.sent[] := array(select r from jsonb_populate_recordset(null::bus.sent, p_results) r);
   r bus.sent;
@@ -1289,7 +1653,7 @@ declare
 begin
   -- First the locks that keep receipts and messages from missing each other, in one order for everyone.
   perform pg_advisory_xact_lock(h) from (
-    select hashtextextended(x.lane || ' ' || x.external_id, 0) as h
+    select distinct bus.arrival(x.lane, x.external_id) as h
     from unnest(results) x where x.outcome = 'accepted' order by 1) locks;
 
   with gone as (
@@ -1316,6 +1680,11 @@ begin
     end loop;
   end;
 
+  if p_results @? '$[*].learned' then
+    perform bus.learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
+    where r2.learned is not null;
+  end if;
+
   -- The usual case is that no receipt was early.
   if exists (select from bus.orphans) then
     delete from bus.orphans o
@@ -1325,16 +1694,21 @@ begin
   end if;
 
   -- The number answers: whatever was wrong with it is over.
-  update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
-  from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
-  where l.organization_id = x.organization_id and l.lane = x.lane
-    and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity';
+  with well as (
+    update bus.lanes l set strikes = 0, resume_at = null, paused_reason = null, updated_at = now()
+    from (select distinct x.organization_id, x.lane from unnest(results) x where not coalesce(x.holds, false)) x
+    where l.organization_id = x.organization_id and l.lane = x.lane
+      and (l.strikes > 0 or l.paused_reason is not null) and l.resume_at is distinct from 'infinity'
+    returning l.organization_id, l.lane
+  )
+  update public.organizations_addresses a set extra = '{"attention": null}'
+  from well where (a.organization_id, a.address) = (well.organization_id, well.lane) and a.extra #>> '{attention,by}' = 'sending';
 
   if exists (select from unnest(results) x where x.outcome <> 'accepted') then
     perform bus.finish_unsent(p_results);
   end if;
 end
-$$;
+$_$;
 
 
 --
@@ -1356,59 +1730,31 @@ CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
-  routed jsonb;
-  e jsonb;
+  rest jsonb := bus.settle(p_events);
+  e record;
   problem text;
 begin
-  -- Whose number is it?
-  select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
-  from jsonb_array_elements(p_events) with ordinality as x (event, i)
-  left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
-
-  if exists (select from jsonb_array_elements(routed) x where x ->> 'type' in ('message', 'status') and x ->> 'organization_id' is null) then
-    -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees
-    -- what we park.
-    perform pg_advisory_xact_lock_shared(h) from (
-      select distinct hashtextextended('number ' || (x ->> 'address'), 0) as h from jsonb_array_elements(routed) x
-      where x ->> 'organization_id' is null and x ->> 'address' is not null order by 1) locks;
-    select coalesce(jsonb_agg(x.event || jsonb_build_object('organization_id', n.organization_id) order by x.i), '[]') into routed
-    from jsonb_array_elements(p_events) with ordinality as x (event, i)
-    left join bus.numbers n on n.service = (x.event ->> 'service')::public.service and n.address = x.event ->> 'address';
-  end if;
-
-  for e in select x from jsonb_array_elements(routed) x
-           where x ->> 'type' = 'park' or (x ->> 'type' <> 'contact' and x ->> 'organization_id' is null) loop
-    if e ->> 'type' = 'park' then
-      perform bus.park(e, e ->> 'reason', e ->> 'detail');
-    else
-      perform bus.park(e, 'unknown_number', 'no organization has the address ' || coalesce(e ->> 'address', '(none)'));
-    end if;
-  end loop;
-  select coalesce(jsonb_agg(x.event order by x.i), '[]') into routed
-  from jsonb_array_elements(routed) with ordinality as x (event, i)
-  where x.event ->> 'type' <> 'park' and x.event ->> 'organization_id' is not null;
-
   -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
-  if jsonb_array_length(routed) > 0 then
-    begin
-      perform bus.store_events(routed);
-    exception
-      when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-        raise;
-      when others then
-        for e in select x from jsonb_array_elements(routed) x loop
-          begin
-            perform bus.store_events(jsonb_build_array(e));
-          exception
-            when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-              raise;
-            when others then
-              get stacked diagnostics problem = message_text;
-              perform bus.park(e, 'refused', problem);
-          end;
-        end loop;
-    end;
-  end if;
+  begin
+    perform bus.store_events(rest);
+  exception
+    when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+      raise;
+    when others then
+      for e in
+        select k.key as kind, x as event from jsonb_each(rest) k, jsonb_array_elements(k.value) x order by (x ->> 'n')::bigint
+      loop
+        begin
+          perform bus.store_events(jsonb_build_object(e.kind, jsonb_build_array(e.event)));
+        exception
+          when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+            raise;
+          when others then
+            get stacked diagnostics problem = message_text;
+            perform bus.park(e.event, 'refused', problem);
+        end;
+      end loop;
+  end;
   perform bus.finish(p_results);
 end
 $$;
@@ -1419,6 +1765,102 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) IS 'Stores the events of claimed journal entries and finishes their tasks, in one transaction. What cannot be stored is parked by itself.';
+
+
+--
+-- Name: finish_manage(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_manage(p_results jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+  dead boolean;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      operation_id uuid, output jsonb, failure jsonb)
+  loop
+    -- What Meta refused for good is an outcome, told where it was asked for; nothing of it is left to an operator.
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error)));
+    dead := r.outcome = 'dead' or exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    continue when r.operation_id is null;
+    update public.operations o set
+      output = coalesce(r.output, o.output),
+      error = case when r.outcome is null then null else coalesce(r.failure, jsonb_build_object('code', 'error', 'title', 'Failed', 'message', r.error)) end,
+      state = case when r.outcome is null then 'done' when dead then 'failed' else o.state end,
+      finished_at = case when r.outcome is null or dead then clock_timestamp() end
+    where o.organization_id = r.organization_id and o.id = r.operation_id;
+    if r.outcome is null or dead then
+      perform public.after_operation(r.organization_id, r.operation_id);
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_manage(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_manage(p_results jsonb) IS 'Writes the outcome of operations back, and what follows from it.';
+
+
+--
+-- Name: finish_media(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_media(p_results jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+  conversation uuid;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
+  loop
+    if r.file is not null then
+      perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
+      update public.messages m set content = jsonb_build_object('file', r.file)
+      where m.organization_id = r.organization_id and m.id = r.message_id and m.content #>> '{file,uri}' = r.was;
+    end if;
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    if r.message_id is not null and exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id)) then
+      update public.messages m set status = jsonb_build_object('errors', jsonb_build_array(jsonb_build_object(
+        'code', 'media', 'title', 'The file could not be fetched', 'message', left(r.error, 500))))
+      where m.organization_id = r.organization_id and m.id = r.message_id;
+      perform bus.log_message(r.organization_id, r.message_id, 'error', 'media', 'the file of a message could not be fetched: ' || left(r.error, 500), null);
+    end if;
+    if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
+      -- Whoever waits to answer has waited long enough.
+      select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
+      update bus.tasks t set run_at = clock_timestamp(), waits_for = null
+      where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
+      if found then
+        perform bus.ring('agent');
+      end if;
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_media(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_media(p_results jsonb) IS 'Writes fetched files into their messages, or says on the message and in the log why there is none.';
 
 
 --
@@ -1511,6 +1953,50 @@ COMMENT ON FUNCTION bus.finish_unsent(p_results jsonb) IS 'The outcomes other th
 
 
 --
+-- Name: finish_upload(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_upload(p_results jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, lane text, outcome text, after float8, error text,
+      upload_key text, media_id text, refusal jsonb) order by x.organization_id, x.key
+  loop
+    perform bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    continue when r.outcome = 'retry'
+      and not exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    insert into storage.uploads as u (organization_id, organization_address, upload_key, media_id, expires_at, error)
+    values (r.organization_id, r.lane, coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)), r.media_id,
+      -- Graph keeps files for 30 days. A refusal is remembered for as long as those that wait need to learn of it.
+      now() + case when r.media_id is not null then interval '29 days' else interval '10 minutes' end,
+      case when r.media_id is null then coalesce(r.refusal, jsonb_build_object('code', 'media', 'title', 'Not sent', 'message', left(r.error, 500))) end)
+    on conflict (organization_id, organization_address, upload_key) do update
+      set media_id = excluded.media_id, expires_at = excluded.expires_at, error = excluded.error, updated_at = now();
+    update bus.tasks t set run_at = clock_timestamp()
+    where t.queue = 'dispatch' and t.organization_id = r.organization_id and t.lane = r.lane
+      and t.waits_for = coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)) and t.worker is null and t.run_at > clock_timestamp() + interval '5 s';
+    perform bus.ring('dispatch');
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_upload(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_upload(p_results jsonb) IS 'Remembers by which id the provider knows a file, or why it does not take it, and lets those that waited go on.';
+
+
+--
 -- Name: hold_lane(uuid, text, text, double precision, double precision, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1541,6 +2027,8 @@ begin
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
     select a.organization_id, a.address, 'error', 'number', a.service, 'sending is paused: ' || p_reason, jsonb_build_object('error', p_error)
     from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_lane;
+    update public.organizations_addresses a set extra = jsonb_build_object('attention', jsonb_build_object('by', 'sending', 'at', now(), 'reason', p_reason))
+    where a.organization_id = p_organization and a.address = p_lane;
   end if;
 end
 $$;
@@ -1618,6 +2106,42 @@ COMMENT ON FUNCTION bus.is_paused(p_extra jsonb) IS 'Whether a conversation''s e
 
 
 --
+-- Name: learn(uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.learn(p_organization uuid, p_learned jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  dialled text := p_learned ->> 'contact';
+  phone text := p_learned ->> 'phone';
+  filed text;
+begin
+  filed := bus.meet(p_organization, 'whatsapp', dialled, phone, p_learned ->> 'user_id',
+    jsonb_strip_nulls(jsonb_build_object('phone_number', phone, 'bsuid', p_learned ->> 'user_id')), false);
+  if filed is null then
+    -- A spelling that no rule knows: what was dialled stays as it is, and leads to what it is.
+    update public.contacts_addresses a set extra = jsonb_strip_nulls(jsonb_build_object('phone_number', phone, 'bsuid', p_learned ->> 'user_id'))
+    where (a.organization_id, a.service, a.address) = (p_organization, 'whatsapp', dialled);
+  elsif filed <> dialled and exists (
+    select from public.contacts_addresses a
+    where (a.organization_id, a.service, a.address) = (p_organization, 'whatsapp', dialled) and a.status = 'active') then
+    -- He has written under the right one before: one thread from now on.
+    perform public.merge_addresses(p_organization, 'whatsapp', dialled, filed);
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION learn(p_organization uuid, p_learned jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) IS 'What Graph says of a recipient: the phone he really has, and his user id.';
+
+
+--
 -- Name: log_message(uuid, uuid, public.log_level, text, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1651,6 +2175,77 @@ CREATE FUNCTION bus.mark_unknown(p_organization uuid, p_message uuid) RETURNS vo
     'code', 'unknown_outcome', 'title', 'Outcome unknown',
     'message', 'The message was handed to WhatsApp, but no answer came. It is not sent again by itself; a receipt will settle it.')))
   where m.organization_id = p_organization and m.id = p_message and m.external_id is null
+$$;
+
+
+--
+-- Name: meet(uuid, public.service, text, text, text, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.meet(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text, p_extra jsonb, p_creates boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  by_id public.contacts_addresses;
+  by_phone public.contacts_addresses;
+begin
+  if p_user_id is not null then
+    by_id := public.find_address(p_organization, p_service, null, p_user_id);
+  end if;
+  if p_phone is not null then
+    by_phone := public.find_address(p_organization, p_service, p_phone, null);
+  end if;
+  if by_id.address is null and by_phone.address is null and p_user_id is null and p_phone is null then
+    by_phone := public.find_address(p_organization, p_service, p_contact, null);
+  end if;
+  if by_id.address <> by_phone.address then
+    -- Two that were strangers to us are one. The phone's row stays: clients address it.
+    perform public.merge_addresses(p_organization, p_service, by_id.address, by_phone.address);
+  end if;
+  by_id := case when by_phone.address is not null then by_phone else by_id end;
+  if by_id.address is null then
+    if not p_creates then
+      return null;
+    end if;
+    insert into public.contacts_addresses as a (organization_id, service, address, extra)
+    values (p_organization, p_service, p_contact, p_extra)
+    on conflict (organization_id, service, address) do update set extra = excluded.extra, status = 'active'
+    returning a.address into by_id.address;
+    return by_id.address;
+  end if;
+  update public.contacts_addresses a set extra = p_extra - 'address_type'
+  where (a.organization_id, a.service, a.address) = (p_organization, p_service, by_id.address)
+    and (a.extra is null or not a.extra @> (p_extra - 'address_type'));
+  return by_id.address;
+end
+$$;
+
+
+--
+-- Name: FUNCTION meet(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text, p_extra jsonb, p_creates boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.meet(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text, p_extra jsonb, p_creates boolean) IS 'Files what a payload says of a person, linking phone and user id when they come together. Returns the address, or null for somebody unknown who is not to be introduced.';
+
+
+--
+-- Name: merge_all(jsonb, jsonb[]); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.merge_all(p_old jsonb, p_new jsonb[]) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  result jsonb := coalesce(p_old, '{}');
+  v jsonb;
+begin
+  foreach v in array p_new loop
+    result := public.merge_update_jsonb(result, '{}', v);
+  end loop;
+  return result;
+end
 $$;
 
 
@@ -1721,6 +2316,61 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.note(p_errors jsonb, p_error text) IS 'The last ten errors of a task, with their times.';
+
+
+--
+-- Name: organizations_addresses; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.organizations_addresses (
+    organization_id uuid NOT NULL,
+    service public.service NOT NULL,
+    address text NOT NULL,
+    extra jsonb,
+    status text DEFAULT 'connected'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT organizations_addresses_address_check CHECK ((address <> ''::text))
+);
+
+
+--
+-- Name: TABLE organizations_addresses; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.organizations_addresses IS 'Connected accounts: for WhatsApp the address is Meta''s phone number id, for local the organization''s id.';
+
+
+--
+-- Name: COLUMN organizations_addresses.extra; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.organizations_addresses.extra IS 'WhatsApp: waba_id, business_id, phone_number (digits), verified_name, flow_type, access_token (sealed on the way in).';
+
+
+--
+-- Name: numbers_of(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.numbers_of(p_event jsonb) RETURNS SETOF public.organizations_addresses
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- The number, or the numbers of the account: of everyone who has them.
+  select a.* from public.organizations_addresses a
+  where a.organization_id = (p_event ->> 'organization_id')::uuid and a.address = p_event ->> 'address'
+  union all
+  select a.* from public.organizations_addresses a
+  where p_event ->> 'organization_id' is null and a.service = 'whatsapp' and a.extra ->> 'waba_id' = p_event ->> 'waba'
+    and (p_event ->> 'phone_number' is null or a.extra ->> 'phone_number' = p_event ->> 'phone_number')
+$$;
+
+
+--
+-- Name: FUNCTION numbers_of(p_event jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.numbers_of(p_event jsonb) IS 'The numbers that an event is about.';
 
 
 --
@@ -1802,6 +2452,38 @@ COMMENT ON FUNCTION bus.opens(l bus.lanes) IS 'When the lane lets its next messa
 
 
 --
+-- Name: orphan(uuid, text, text, jsonb, jsonb, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.orphan(p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Whoever stores the message takes the same lock, so one of the two sees the other.
+  perform pg_advisory_xact_lock(bus.arrival(p_address, p_external_id));
+  if exists (select from public.messages x where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id)) then
+    return false;
+  end if;
+  insert into bus.orphans as o (organization_id, organization_address, external_id, status, changes, extra)
+  values (p_organization, p_address, p_external_id, coalesce(p_status, '{}'), case when p_change is not null then jsonb_build_array(p_change) end, p_extra)
+  on conflict (organization_id, organization_address, external_id) do update set
+    status = public.merge_status(o.status, excluded.status, 'outgoing'),
+    changes = case when excluded.changes is null or o.changes @> excluded.changes then o.changes else coalesce(o.changes, '[]') || excluded.changes end,
+    extra = public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', coalesce(excluded.extra, '{}'));
+  return true;
+end
+$$;
+
+
+--
+-- Name: FUNCTION orphan(p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.orphan(p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb) IS 'Keeps what came before its message. False when the message has come meanwhile.';
+
+
+--
 -- Name: park(jsonb, text, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1810,9 +2492,17 @@ CREATE FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) RETURNS vo
     SET search_path TO ''
     AS $$
   insert into bus.parked (journal_id, organization_id, address, reason, detail, raw)
-  select (p_event ->> 'journal')::bigint, (p_event ->> 'organization_id')::uuid, p_event ->> 'address', p_reason, coalesce(p_detail, ''), p_event -> 'raw'
+  select (p_event ->> 'journal')::bigint, (p_event ->> 'organization_id')::uuid, coalesce(p_event ->> 'address', p_event ->> 'waba'), p_reason,
+    coalesce(p_detail, ''), coalesce(p_event -> 'raw', p_event - '{journal,n,organization_id}'::text[])
   where exists (select from bus.journal j where j.id = (p_event ->> 'journal')::bigint)
 $$;
+
+
+--
+-- Name: FUNCTION park(p_event jsonb, p_reason text, p_detail text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) IS 'Keeps an event that cannot be stored, with the reason.';
 
 
 --
@@ -1861,7 +2551,15 @@ CREATE FUNCTION bus.prune() RETURNS void
         select from bus.dead d
         where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
     limit 20000);
+  select bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
+  from bus.orphans o
+  join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
+  where o.created_at > now() - interval '10 minutes';
   delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
+  delete from storage.uploads u where u.expires_at < now();
+  delete from public.operations o where o.finished_at < now() - interval '90 days';
+  select storage.collect();
+  select public.refresh_numbers();
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
 $$;
 
@@ -1949,6 +2647,32 @@ COMMENT ON FUNCTION bus.renew(p_queue text, p_worker uuid, p_tasks jsonb) IS 'Th
 
 
 --
+-- Name: replace_placeholders(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.replace_placeholders(p_events jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  with came as (
+    update public.messages m set content = e.content || '{"data": null}'
+    from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, content jsonb)
+    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
+      and m.content ->> 'kind' = 'media_placeholder' and e.content ->> 'type' = 'file'
+    returning m.*
+  )
+  select bus.fetch_media(came.organization_id, came.id) from came
+$$;
+
+
+--
+-- Name: FUNCTION replace_placeholders(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.replace_placeholders(p_events jsonb) IS 'Files of a phone''s history take the place of the placeholders that came with their threads.';
+
+
+--
 -- Name: replay_dead(text, bigint[], timestamp with time zone); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1974,9 +2698,11 @@ begin
   from unnest(back) b order by b.due_at, b.id
   on conflict (organization_id, queue, key) where single do nothing;
   -- A message that was given up is pending again.
+  perform set_config('tidings.replay', 'on', true);
   update public.messages m set status = '{"failed": null, "errors": null}'
   from unnest(back) b
   where b.queue = 'dispatch' and m.organization_id = b.organization_id and m.id = b.subject::uuid and m.status ? 'failed';
+  perform set_config('tidings.replay', '', true);
   for q in select distinct b.queue from unnest(back) b loop
     perform bus.ring(q);
   end loop;
@@ -2129,6 +2855,97 @@ COMMENT ON FUNCTION bus.route(p_service public.service, p_address text) IS 'Poin
 
 
 --
+-- Name: save_templates(uuid, text, text, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  n int;
+begin
+  perform set_config('tidings.synchronising', 'on', true);
+  insert into public.templates as t (organization_id, organization_address, waba_id, external_id, name, language, category, parameter_format,
+                                     components, status, quality, rejected_reason, extra, synced_at)
+  select p_organization, p_address, p_waba, e ->> 'id', e ->> 'name', e ->> 'language', upper(e ->> 'category'),
+    case when upper(e ->> 'parameter_format') in ('POSITIONAL', 'NAMED') then upper(e ->> 'parameter_format') end,
+    coalesce(e -> 'components', '[]'), coalesce(e ->> 'status', 'PENDING'), e #>> '{quality_score,score}', nullif(e ->> 'rejected_reason', 'NONE'),
+    (e - '{id,name,language,category,parameter_format,components,status,quality_score,rejected_reason}'::text[]) || jsonb_build_object('meta_status', e ->> 'status'), now()
+  from jsonb_array_elements(p_templates) e
+  where e ->> 'name' ~ '^[a-z0-9_]{1,512}$' and e ->> 'language' is not null and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
+  on conflict (organization_id, waba_id, name, language) do update set
+    external_id = excluded.external_id, category = excluded.category, parameter_format = excluded.parameter_format,
+    components = excluded.components, status = excluded.status, quality = excluded.quality, rejected_reason = excluded.rejected_reason,
+    extra = excluded.extra, synced_at = now()
+    -- What is being changed here is not overwritten before Meta has heard of it.
+    where t.status not in ('editing', 'submitting');
+  get diagnostics n = row_count;
+  if p_complete then
+    delete from public.templates t
+    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null
+      and not exists (select from jsonb_array_elements(p_templates) e where e ->> 'id' = t.external_id);
+  end if;
+  perform set_config('tidings.synchronising', '', true);
+  return n;
+end
+$_$;
+
+
+--
+-- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) IS 'Keeps templates as Meta lists them; with a complete list, those that are not in it go.';
+
+
+--
+-- Name: settle(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.settle(p_events jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e record;
+  rest jsonb := p_events - 'park';
+  home uuid;
+begin
+  for e in select x as event from jsonb_array_elements(coalesce(p_events -> 'park', '[]')) x loop
+    perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
+  end loop;
+  if not exists (select from bus.adrift(rest)) then
+    return rest;
+  end if;
+  -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees what
+  -- we park.
+  perform pg_advisory_xact_lock_shared(h) from (
+    select distinct hashtextextended('number ' || coalesce(x.event ->> 'address', x.event ->> 'waba'), 0) as h from bus.adrift(rest) x
+    where coalesce(x.event ->> 'address', x.event ->> 'waba') is not null order by 1) locks;
+  for e in select * from bus.adrift(rest) loop
+    select n.organization_id into home from bus.numbers n
+    where n.service = (e.event ->> 'service')::public.service and n.address = e.event ->> 'address';
+    rest := jsonb_set(rest, array[e.kind], (select coalesce(jsonb_agg(x), '[]') from jsonb_array_elements(rest -> e.kind) x where x <> e.event));
+    if home is not null then
+      rest := jsonb_set(rest, array[e.kind], (rest -> e.kind) || (e.event || jsonb_build_object('organization_id', home)));
+    elsif e.kind <> 'contact' then
+      perform bus.park(e.event, 'unknown_number', 'no organization has the address ' || coalesce(e.event ->> 'address', e.event ->> 'waba', '(none)'));
+    end if;
+  end loop;
+  return rest;
+end
+$$;
+
+
+--
+-- Name: FUNCTION settle(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.settle(p_events jsonb) IS 'Parks what is not understood and what belongs to nobody, and returns the rest.';
+
+
+--
 -- Name: settle_unknown(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -2180,13 +2997,13 @@ begin
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
                                group_address, thread_id, content, "timestamp")
   select m.organization_id, m.conversation_id, m.direction, m.agent_id, m.contact_address, m.service, m.organization_address,
-    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text),
+    m.group_address, m.thread_id, case when p.part ? 'type' then p.part else (m.content - 're_message_id') || p.part end,
     m."timestamp" - (count - p.n + 1) * interval '1 microsecond'
-  from public.messages m, jsonb_array_elements_text(p_parts) with ordinality p (text, n)
+  from public.messages m, jsonb_array_elements(p_parts) with ordinality p (part, n)
   where m.organization_id = p_organization and m.id = p_message and p.n > 1
   order by p.n;
   update public.messages m set
-    content = jsonb_build_object('text', p_parts ->> 0),
+    content = p_parts -> 0,
     "timestamp" = m."timestamp" - count * interval '1 microsecond'
   where m.organization_id = p_organization and m.id = p_message;
 end
@@ -2257,21 +3074,148 @@ COMMENT ON FUNCTION bus.status() IS 'Depth, age and failures of every queue, the
 
 
 --
+-- Name: step(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb DEFAULT NULL::jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update public.operations set steps = steps || jsonb_build_object(p_step, coalesce(p_value, '{}') || jsonb_build_object('at', clock_timestamp()))
+  where organization_id = p_organization and id = p_operation
+$$;
+
+
+--
+-- Name: FUNCTION step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb) IS 'Notes a step of an operation as done.';
+
+
+--
+-- Name: store_accounts(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_accounts(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e jsonb;
+  a public.organizations_addresses;
+  moment timestamptz;
+  event text;
+begin
+  for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
+    event := e ->> 'event';
+    moment := (e ->> 'timestamp')::timestamptz;
+    for a in select * from bus.numbers_of(e) loop
+      -- An old event that comes late must not undo a newer one.
+      continue when bus.as_time(a.extra #>> '{account,at}') > moment;
+      update public.organizations_addresses x set extra = jsonb_build_object('account', jsonb_build_object('event', event, 'at', moment))
+      where (x.organization_id, x.address) = (a.organization_id, a.address);
+      if event in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED') and a.status = 'connected' then
+        update public.organizations_addresses x set status = 'disconnected',
+          extra = jsonb_build_object('disconnected', jsonb_build_object('by', event, 'at', moment, 'info', e #> '{value,disconnection_info}'))
+        where (x.organization_id, x.address) = (a.organization_id, a.address);
+      elsif event = 'ACCOUNT_RECONNECTED' and a.status = 'disconnected' and a.extra #>> '{disconnected,by}' is not null then
+        -- Only what such an event disconnected: a number that its owner gave up stays given up.
+        update public.organizations_addresses x set status = 'connected', extra = '{"disconnected": null, "attention": null}'
+        where (x.organization_id, x.address) = (a.organization_id, a.address);
+      elsif event in ('DISABLED_UPDATE', 'ACCOUNT_RESTRICTION', 'ACCOUNT_VIOLATION') then
+        update public.organizations_addresses x set extra = jsonb_build_object('attention', jsonb_build_object(
+          'reason', case event
+            when 'DISABLED_UPDATE' then 'Meta has disabled the account: ' || coalesce(e #>> '{value,ban_info,waba_ban_state}', 'no state given')
+            when 'ACCOUNT_RESTRICTION' then 'Meta has restricted the account: '
+              || coalesce((select string_agg(r ->> 'restriction_type', ', ') from jsonb_array_elements(e #> '{value,restriction_info}') r), 'no restriction given')
+            else 'Meta reports a violation: ' || coalesce(e #>> '{value,violation_info,violation_type}', 'no type given') end,
+          'at', moment, 'by', event))
+        where (x.organization_id, x.address) = (a.organization_id, a.address)
+          and coalesce(e #>> '{value,ban_info,waba_ban_state}', '') <> 'REINSTATE';
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_accounts(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_accounts(p_events jsonb) IS 'account_update: connection and trouble of all numbers of the account, whoever has them.';
+
+
+--
+-- Name: store_changes(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_changes(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  c record;
+  change jsonb;
+begin
+  for c in
+    select * from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, patch jsonb, "timestamp" timestamptz, n bigint)
+    order by e."timestamp", e.n
+  loop
+    change := jsonb_strip_nulls(jsonb_build_object('timestamp', c."timestamp")) || case when c.patch is null then '{}' else jsonb_build_object('patch', c.patch) end;
+    if not bus.apply_change(c.organization_id, c.address, c.external_id, change)
+      and not bus.orphan(c.organization_id, c.address, c.external_id, null, change, null) then
+      perform bus.apply_change(c.organization_id, c.address, c.external_id, change);
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_changes(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_changes(p_events jsonb) IS 'Edits and revocations; those whose message has not come yet wait for it.';
+
+
+--
 -- Name: store_contacts(jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
 CREATE FUNCTION bus.store_contacts(p_events jsonb) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
-  insert into public.contacts_addresses as a (organization_id, service, address, extra)
-  select distinct on (e.organization_id, e.contact) e.organization_id, e.service, e.contact, e.extra
-  from jsonb_to_recordset(p_events) as e (type text, organization_id uuid, service public.service, contact text, extra jsonb, n bigint)
-  where e.type = 'contact'
-  order by e.organization_id, e.contact, e.n desc
-  on conflict (organization_id, service, address) do update set extra = excluded.extra
-  where a.extra is null or not a.extra @> excluded.extra
+declare
+  c record;
+begin
+  for c in
+    select e.organization_id, e.service, e.contact, e.phone, e.user_id, e.extra, bool_or(coalesce(e.creates, true)) as creates
+    from jsonb_to_recordset(p_events) as e (
+      organization_id uuid, service public.service, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
+    -- The usual case is that nothing is new.
+    where not exists (
+      select from public.contacts_addresses a
+      where (a.organization_id, a.service, a.address) = (e.organization_id, e.service, e.contact) and a.status = 'active' and a.extra @> e.extra)
+    group by 1, 2, 3, 4, 5, 6
+    order by e.organization_id, e.contact, max(e.n)
+  loop
+    perform bus.meet(c.organization_id, c.service, c.contact, c.phone, c.user_id, c.extra, c.creates);
+  end loop;
+end
 $$;
+
+
+--
+-- Name: FUNCTION store_contacts(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_contacts(p_events jsonb) IS 'Files the people of a batch of events.';
 
 
 --
@@ -2282,12 +3226,97 @@ CREATE FUNCTION bus.store_events(p_events jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  kind text;
 begin
-  perform bus.store_contacts(p_events);
-  perform bus.store_messages(p_events);
-  perform bus.store_statuses(p_events);
+  -- People before what they said, what was said before what became of it.
+  foreach kind in array array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log'] loop
+    continue when not p_events ? kind;
+    case kind
+      when 'contact' then perform bus.store_contacts(p_events -> kind);
+      when 'message' then perform bus.store_messages(p_events -> kind);
+      when 'status' then perform bus.store_statuses(p_events -> kind);
+      when 'edit', 'revoke' then perform bus.store_changes(p_events -> kind);
+      when 'rename' then perform bus.store_renames(p_events -> kind);
+      when 'sync' then perform bus.store_sync(p_events -> kind);
+      when 'group' then perform bus.store_groups(p_events -> kind);
+      when 'progress' then perform bus.store_progress(p_events -> kind);
+      when 'number' then perform bus.store_numbers(p_events -> kind);
+      when 'account' then perform bus.store_accounts(p_events -> kind);
+      when 'template' then perform bus.store_templates(p_events -> kind);
+      when 'log' then perform bus.store_logs(p_events -> kind);
+    end case;
+  end loop;
 end
 $$;
+
+
+--
+-- Name: FUNCTION store_events(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_events(p_events jsonb) IS 'Stores events, {type: [event, …]}, in the order that they depend on each other.';
+
+
+--
+-- Name: store_groups(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_groups(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e record;
+  v_conversation uuid;
+begin
+  for e in
+    select * from jsonb_to_recordset(p_events) as x (
+      organization_id uuid, service public.service, address text, "group" text, name text, patch jsonb, ended boolean, n bigint) order by x.n
+  loop
+    v_conversation := public.conversation_for(e.organization_id, e.service, e.address, null, e."group");
+    update public.conversations c set name = coalesce(e.name, c.name), extra = e.patch, status = case when e.ended then 'closed' else c.status end
+    where c.organization_id = e.organization_id and c.id = v_conversation;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_groups(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_groups(p_events jsonb) IS 'Groups are conversations: their name and what happened to them.';
+
+
+--
+-- Name: store_logs(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_logs(p_events jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  insert into public.logs (organization_id, id, organization_address, level, category, service, message, metadata)
+  select coalesce(e.organization_id, w.organization_id), e.id, case when e.organization_id is not null then a.address end, e.level,
+    coalesce(nullif(e.category, ''), 'webhook'), e.service, coalesce(nullif(e.message, ''), '(no message)'), e.metadata
+  from jsonb_to_recordset(p_events) as e (
+    organization_id uuid, id uuid, service public.service, address text, waba text, level public.log_level, category text, message text, metadata jsonb)
+  left join public.organizations_addresses a on a.organization_id = e.organization_id and a.address = e.address
+  left join lateral (
+    select distinct x.organization_id from public.organizations_addresses x
+    where e.organization_id is null and x.service = 'whatsapp' and x.extra ->> 'waba_id' = e.waba) w on true
+  where coalesce(e.organization_id, w.organization_id) is not null
+  -- Delivered again, it is the same line.
+  on conflict (organization_id, id) do nothing
+$$;
+
+
+--
+-- Name: FUNCTION store_logs(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_logs(p_events jsonb) IS 'Lines for the logs of an organization, or of everyone who has a number of the business account.';
 
 
 --
@@ -2295,33 +3324,181 @@ $$;
 --
 
 CREATE FUNCTION bus.store_messages(p_events jsonb) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
-    AS $$
-  insert into public.messages (organization_id, service, organization_address, contact_address, external_id, direction, content, "timestamp")
-  select e.organization_id, e.service, e.address, e.contact, e.external_id, 'incoming', e.content, e."timestamp"
-  from (
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+begin
+  -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
+  -- whose they are is for the trigger to see.)
+  perform set_config('tidings.filed', case when p_events @? '$[*].content.file ? (@.uri starts with "internal:")' then '' else 'on' end, true);
+  insert into public.messages (organization_id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
+                               external_id, direction, content, status, "timestamp")
+  with told as materialized (
+    -- Of one message told twice, the file and not its placeholder.
     select distinct on (x.organization_id, x.address, x.external_id) x.*
     from jsonb_to_recordset(p_events) as x (
-      type text, organization_id uuid, service public.service, address text, contact text, external_id text,
-      content jsonb, "timestamp" timestamptz, n bigint)
-    where x.type = 'message'
-    order by x.organization_id, x.address, x.external_id, x.n
-  ) e
-  -- Asked first: a repeated event must not even make a conversation.
-  where not exists (
-    select from public.messages m
-    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id))
-  order by e.organization_id, e.contact, e."timestamp", e.n
-  on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing
-$$;
+      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
+      external_id text, direction public.direction, content jsonb, status jsonb, "timestamp" timestamptz, n bigint)
+    order by x.organization_id, x.address, x.external_id, x.content ->> 'kind' = 'media_placeholder', x.n
+  ), fresh as materialized (
+    -- Asked first: a repeated event must not even make a conversation.
+    select t.* from told t
+    where not exists (
+      select from public.messages m
+      where (m.organization_id, m.organization_address, m.external_id) = (t.organization_id, t.address, t.external_id))
+  ), threads as materialized (
+    select p.*, f.contact_address, f.conversation_id
+    from (select distinct organization_id, service, address, contact, phone, user_id, "group" from fresh) p
+    cross join lateral public.thread_of(p.organization_id, p.service, p.address, p.contact, p.phone, p.user_id, p."group") f
+  )
+  select f.organization_id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
+    f.external_id, f.direction, f.content, coalesce(f.status, jsonb_build_object('pending', now())), f."timestamp"
+  from fresh f
+  join threads t on (t.organization_id, t.service, t.address) = (f.organization_id, f.service, f.address)
+    and t.contact is not distinct from f.contact and t.phone is not distinct from f.phone and t.user_id is not distinct from f.user_id
+    and t."group" is not distinct from f."group"
+  order by f.organization_id, f.contact, f."timestamp", f.n
+  on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
+  perform set_config('tidings.filed', '', true);
+
+  if p_events @? '$[*] ? (@.status != null && @.content.type == "file")' then
+    perform bus.replace_placeholders(p_events);
+  end if;
+end
+$_$;
 
 
 --
 -- Name: FUNCTION store_messages(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.store_messages(p_events jsonb) IS 'Stores incoming messages, each once however often it is delivered.';
+COMMENT ON FUNCTION bus.store_messages(p_events jsonb) IS 'Stores messages that came in, each once however often it is delivered.';
+
+
+--
+-- Name: store_numbers(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_numbers(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e jsonb;
+begin
+  for e in select x from jsonb_array_elements(p_events) x order by (x ->> 'n')::bigint loop
+    update public.organizations_addresses a set extra = e -> 'patch'
+    from bus.numbers_of(e) n
+    where (a.organization_id, a.address) = (n.organization_id, n.address)
+      -- Of two that overtook each other the later one counts.
+      and not coalesce((
+        select bool_or(bus.as_time(a.extra #>> array['updated', u.key]) > bus.as_time(u.value))
+        from jsonb_each_text(e #> '{patch,updated}') u), false);
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_numbers(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_numbers(p_events jsonb) IS 'What is known of numbers: merged into extra.';
+
+
+--
+-- Name: store_progress(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_progress(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e record;
+  old jsonb;
+begin
+  for e in
+    select * from jsonb_to_recordset(p_events) as x (
+      organization_id uuid, address text, phase text, chunk numeric, progress numeric, "timestamp" timestamptz, n bigint) order by x.n
+  loop
+    select a.extra #> array['sync', 'history', 'phases', coalesce(e.phase, '0')] into old
+    from public.organizations_addresses a where (a.organization_id, a.address) = (e.organization_id, e.address) for no key update;
+    -- Chunks come in any order: how far it is, is the furthest of them.
+    update public.organizations_addresses a set extra = jsonb_build_object('sync', jsonb_build_object('history', jsonb_build_object(
+      'at', now(), 'error', null,
+      'progress', greatest((a.extra #>> '{sync,history,progress}')::numeric, e.progress),
+      'phases', jsonb_build_object(coalesce(e.phase, '0'), jsonb_build_object(
+        'progress', greatest((old ->> 'progress')::numeric, e.progress), 'chunk', greatest((old ->> 'chunk')::numeric, e.chunk))))))
+    where (a.organization_id, a.address) = (e.organization_id, e.address);
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_progress(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_progress(p_events jsonb) IS 'How far the import of a phone''s history is: organizations_addresses.extra.sync.history.';
+
+
+--
+-- Name: store_renames(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_renames(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+  was public.contacts_addresses;
+  address text;
+  v_old text;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_events) as e (
+      organization_id uuid, service public.service, contact text, phone text, user_id text, old text[], soft boolean, n bigint)
+    order by e.n
+  loop
+    was := null;
+    foreach v_old in array r.old loop
+      continue when v_old is null;
+      was := public.find_address(r.organization_id, r.service, v_old, v_old);
+      exit when was.address is not null;
+    end loop;
+    continue when was.address is null or was.address = r.contact;
+    if r.phone is null and r.soft and was.extra ->> 'address_type' = 'phone' then
+      update public.contacts_addresses a set extra = jsonb_build_object('bsuid', r.user_id)
+      where (a.organization_id, a.service, a.address) = (was.organization_id, was.service, was.address);
+      continue;
+    end if;
+    -- A new address with all that is known of the old one, but for what it was reached by.
+    insert into public.contacts_addresses as a (organization_id, service, address, contact_id, extra)
+    values (r.organization_id, r.service, r.contact, was.contact_id,
+      (coalesce(was.extra, '{}') - '{phone_number,bsuid}'::text[])
+        || jsonb_strip_nulls(jsonb_build_object(
+          'phone_number', r.phone, 'bsuid', r.user_id, 'replaces_address', was.address,
+          'address_type', case when r.phone is null then 'bsuid' else 'phone' end)))
+    on conflict (organization_id, service, address) do update set status = 'active', extra = excluded.extra
+    returning a.address into address;
+    update public.contacts_addresses a set extra = '{"bsuid": null}'
+    where (a.organization_id, a.service, a.address) = (was.organization_id, was.service, was.address);
+    perform public.merge_addresses(r.organization_id, r.service, was.address, address);
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_renames(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_renames(p_events jsonb) IS 'A person''s number or user id has changed: he keeps his contact and his thread under the new address.';
 
 
 --
@@ -2331,53 +3508,47 @@ COMMENT ON FUNCTION bus.store_messages(p_events jsonb) IS 'Stores incoming messa
 CREATE FUNCTION bus.store_statuses(p_events jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
-  s record;
-  m record;
+  strays jsonb;
 begin
-  -- One message's receipts together, in an order that is the same for everyone.
-  for s in
-    select g.organization_id, g.address, g.external_id, max(g.message_id)::uuid as message_id,
-      jsonb_object_agg(g.state, g.at)
-        || case when count(g.errors) = 0 then '{}' else jsonb_build_object('errors', (array_agg(g.errors) filter (where g.errors is not null))[1]) end as status
-    from (
-      select e.organization_id, e.address, e.external_id, e.state, min(e."timestamp") as at, max(e.message_id) as message_id,
-        (array_agg(e.errors) filter (where e.errors is not null))[1] as errors
-      from jsonb_to_recordset(p_events) as e (
-        type text, organization_id uuid, address text, external_id text, message_id text, state text, "timestamp" timestamptz, errors jsonb)
-      where e.type = 'status'
-      group by e.organization_id, e.address, e.external_id, e.state
-    ) g
-    group by g.organization_id, g.address, g.external_id
-    order by g.organization_id, g.address, g.external_id
-  loop
-    select x.id, x.external_id, x.status, x.direction into m from public.messages x
-    where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
-    if not found and s.message_id is not null then
-      -- Our own id, which the send carried: settles an attempt whose answer was lost.
-      select x.id, x.external_id, x.status, x.direction into m from public.messages x
-      where x.organization_id = s.organization_id and x.id = s.message_id and x.organization_address = s.address
-        and x.direction = 'outgoing' and x.external_id is null;
-    end if;
-    if not found then
-      perform pg_advisory_xact_lock(hashtextextended(s.address || ' ' || s.external_id, 0));
-      select x.id, x.external_id, x.status, x.direction into m from public.messages x
-      where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
-      if not found then
-        insert into bus.orphans as o (organization_id, organization_address, external_id, status)
-        values (s.organization_id, s.address, s.external_id, s.status)
-        on conflict (organization_id, organization_address, external_id) do update
-          set status = public.merge_status(o.status, excluded.status, 'outgoing');
-        continue;
-      end if;
-    end if;
-    if m.external_id is null then
-      perform bus.settle_unknown(s.organization_id, m.id, s.external_id, s.status);
-    elsif public.merge_status(m.status, s.status, 'outgoing') is distinct from m.status then
-      update public.messages x set status = s.status where x.organization_id = s.organization_id and x.id = m.id;
-    end if;
-  end loop;
+  -- One message's receipts together, and all messages in one statement, in an order that is the same for everyone.
+  with receipts as materialized (
+    select e.organization_id, e.address, e.external_id,
+      jsonb_object_agg(e.state, e."timestamp" order by e."timestamp" desc) filter (where e.state is not null) as status,
+      (array_agg(e.errors order by e.n desc) filter (where e.errors is not null))[1] as errors,
+      max(e.message_id) as message_id, array_agg(e.extra order by e.n) filter (where e.extra is not null) as extras
+    from jsonb_to_recordset(p_events) as e (
+      organization_id uuid, address text, external_id text, message_id text, state text, "timestamp" timestamptz, errors jsonb, extra jsonb, n bigint)
+    group by e.organization_id, e.address, e.external_id
+  ), told as materialized (
+    select r.*, coalesce(r.status, '{}') || case when r.errors is null then '{}' else jsonb_build_object('errors', r.errors) end as news
+    from receipts r order by r.organization_id, r.address, r.external_id
+  ), found as materialized (
+    select t.*, m.id, m.status as old_status, m.extra as old_extra
+    from told t
+    left join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (t.organization_id, t.address, t.external_id)
+  ), applied as (
+    update public.messages m set
+      status = f.news,
+      extra = case when f.extras is null then m.extra else bus.merge_all('{}', f.extras) end
+    from found f
+    where m.organization_id = f.organization_id and m.id = f.id
+      -- Repeating one changes nothing, and costs no row version.
+      and (case
+             when f.old_status @> f.news then false
+             when f.old_status ?| array(select jsonb_object_keys(f.news)) then public.merge_status(f.old_status, f.news, 'outgoing') is distinct from f.old_status
+             else true
+           end
+        or (f.extras is not null and (f.old_extra is null or not f.old_extra @> bus.merge_all('{}', f.extras))))
+  )
+  select jsonb_agg(to_jsonb(f)) into strays from found f where f.id is null;
+  if strays is not null then
+    perform bus.store_strays(strays);
+  end if;
 end
 $$;
 
@@ -2387,6 +3558,180 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.store_statuses(p_events jsonb) IS 'Applies receipts to their messages, found by the provider''s id or by ours; those without a message wait in bus.orphans. Repeating one changes nothing.';
+
+
+--
+-- Name: store_strays(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_strays(p_strays jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  s record;
+  m record;
+begin
+  perform pg_advisory_xact_lock(h) from (
+    select distinct bus.arrival(x.address, x.external_id) as h
+    from jsonb_to_recordset(p_strays) as x (address text, external_id text) order by 1) locks;
+  for s in
+    select x.*, case when x.extras is not null then bus.merge_all('{}', x.extras) end as extra
+    from jsonb_to_recordset(p_strays) as x (organization_id uuid, address text, external_id text, message_id text, news jsonb, extras jsonb[])
+  loop
+    m := null;
+    if s.message_id is not null then
+      -- Our own id, which the send carried: settles an attempt whose answer was lost.
+      select x.id into m from public.messages x
+      where x.organization_id = s.organization_id and x.id = s.message_id::uuid and x.organization_address = s.address
+        and x.direction = 'outgoing' and x.external_id is null;
+      if found then
+        perform bus.settle_unknown(s.organization_id, m.id, s.external_id, s.news);
+        continue;
+      end if;
+    end if;
+    if not bus.orphan(s.organization_id, s.address, s.external_id, s.news, null, s.extra) then
+      update public.messages x set status = s.news, extra = coalesce(s.extra, '{}')
+      where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_strays(p_strays jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_strays(p_strays jsonb) IS 'Receipts whose message has no such id yet.';
+
+
+--
+-- Name: store_sync(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_sync(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  s record;
+  a public.contacts_addresses;
+  v_contact uuid;
+  v_synced jsonb;
+begin
+  for s in
+    select * from jsonb_to_recordset(p_events) as e (
+      organization_id uuid, service public.service, contact text, phone text, user_id text, extra jsonb,
+      action text, name text, "timestamp" timestamptz, n bigint)
+    order by e."timestamp", e.n
+  loop
+    perform bus.meet(s.organization_id, s.service, s.contact, s.phone, s.user_id, s.extra, s.action = 'add');
+    select * into a from public.contacts_addresses x
+    where (x.organization_id, x.service, x.address)
+      = (s.organization_id, s.service, public.address_of(s.organization_id, s.service, s.contact, s.phone, s.user_id)) for update;
+    continue when not found or bus.as_time(a.extra #>> '{synced,at}') > s."timestamp";
+    v_synced := jsonb_build_object('synced', jsonb_build_object('name', s.name, 'action', s.action, 'at', s."timestamp"));
+    v_contact := a.contact_id;
+    if s.action = 'remove' then
+      update public.contacts_addresses x set contact_id = null, extra = v_synced
+      where (x.organization_id, x.service, x.address) = (a.organization_id, a.service, a.address);
+      delete from public.contacts c
+      where c.organization_id = a.organization_id and c.id = v_contact
+        and not exists (select from public.contacts_addresses o where o.organization_id = c.organization_id and o.contact_id = c.id and o.status = 'active');
+      continue;
+    end if;
+    if v_contact is null then
+      insert into public.contacts (organization_id, name) values (s.organization_id, s.name) returning id into v_contact;
+    else
+      -- Renamed on the phone; unless somebody has given him another name here.
+      update public.contacts c set name = s.name
+      where c.organization_id = a.organization_id and c.id = v_contact and s.name is not null
+        and (c.name is null or c.name = a.extra #>> '{synced,name}') and c.name is distinct from s.name;
+    end if;
+    update public.contacts_addresses x set contact_id = v_contact, extra = v_synced
+    where (x.organization_id, x.service, x.address) = (a.organization_id, a.service, a.address);
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_sync(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_sync(p_events jsonb) IS 'The address book of a phone: contacts added, renamed and removed. Repeating an entry changes nothing, an older one never undoes a newer.';
+
+
+--
+-- Name: store_templates(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_templates(p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  e jsonb;
+  a public.organizations_addresses;
+  p jsonb;
+begin
+  for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
+    p := e -> 'patch';
+    for a in select distinct on (n.organization_id) n.* from bus.numbers_of(e) n order by n.organization_id, n.status = 'connected' desc, n.address loop
+      update public.templates t set
+        external_id = e ->> 'external_id',
+        status = coalesce(p ->> 'status', t.status),
+        category = case when upper(p ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION') then upper(p ->> 'category') else t.category end,
+        quality = coalesce(p ->> 'quality', t.quality),
+        rejected_reason = case when p ? 'status' then p ->> 'rejected_reason' else t.rejected_reason end,
+        components = coalesce(p -> 'components', t.components),
+        extra = coalesce(p -> 'extra', '{}') || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
+      where t.organization_id = a.organization_id and t.waba_id = e ->> 'waba'
+        and (t.external_id = e ->> 'external_id' or (t.external_id is null and t.name = e ->> 'name' and t.language = e ->> 'language'))
+        and coalesce(bus.as_time(t.extra #>> array['told', e ->> 'kind_of']) <= (e ->> 'timestamp')::timestamptz, true);
+      if not found and not exists (
+        select from public.templates t where t.organization_id = a.organization_id and t.external_id = e ->> 'external_id') then
+        -- Made elsewhere: the whole of it comes from Meta.
+        perform public.sync_templates(a.organization_id, a.address);
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_templates(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_templates(p_events jsonb) IS 'Status, category, quality and components of templates, as webhooks report them.';
+
+
+--
+-- Name: waits_for_media(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- Half a minute from its arrival a file has to come; then the answer goes without it.
+  select extract(epoch from max(m.created_at) + interval '30 s' - clock_timestamp())::float8
+  from (
+    select x.* from public.messages x
+    where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
+    order by x."timestamp" desc limit 20) m
+  where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '30 s'
+    and exists (select from bus.tasks t where t.organization_id = p_organization and t.queue = 'media' and t.key = m.id::text)
+$$;
+
+
+--
+-- Name: FUNCTION waits_for_media(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) IS 'For how many seconds an agent should still wait for files that are being fetched; null for not at all.';
 
 
 --
@@ -2416,6 +3761,45 @@ COMMENT ON FUNCTION bus.wake(p_queue text, p_worker uuid) IS 'Says that this loo
 
 
 --
+-- Name: address_of(uuid, public.service, text, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  current text := p_contact;
+  next_one text;
+begin
+  if exists (select from public.contacts_addresses a
+             where (a.organization_id, a.service, a.address) = (p_organization, p_service, p_contact) and a.status = 'active') then
+    return p_contact;
+  end if;
+  next_one := (public.find_address(p_organization, p_service, p_phone, p_user_id)).address;
+  if next_one is not null then
+    return next_one;
+  end if;
+  -- Somebody who writes to an address that was given up reaches who took its place.
+  for i in 1..5 loop
+    select a.extra ->> 'replaced_by_address' into next_one from public.contacts_addresses a
+    where (a.organization_id, a.service, a.address) = (p_organization, p_service, current);
+    exit when next_one is null;
+    current := next_one;
+  end loop;
+  return current;
+end
+$$;
+
+
+--
+-- Name: FUNCTION address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text) IS 'The address under which a person is filed, for one that a payload or a client names: itself, unless he is known by another.';
+
+
+--
 -- Name: after_delete_on_organizations(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -2441,6 +3825,29 @@ COMMENT ON FUNCTION public.after_delete_on_organizations() IS 'What the bus hold
 
 
 --
+-- Name: after_extra_on_organizations_addresses(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_extra_on_organizations_addresses() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update bus.lanes l set rate = public.messages_a_second(new.extra), updated_at = now()
+  where l.organization_id = new.organization_id and l.lane = new.address and l.rate <> public.messages_a_second(new.extra);
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_extra_on_organizations_addresses(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_extra_on_organizations_addresses() IS 'The pace of a number follows its throughput tier.';
+
+
+--
 -- Name: after_insert_on_messages(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -2455,10 +3862,11 @@ declare
   moment timestamptz := clock_timestamp();
 begin
   -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
-  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at)
+  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
   select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
     case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
-    n."timestamp", greatest(n."timestamp", moment)
+    n."timestamp", greatest(n."timestamp", moment),
+    case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
   from inserted n
   where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
   order by n."timestamp", n.id;
@@ -2496,14 +3904,29 @@ begin
     left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
     where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
       and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'))
+        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'
+          -- Not the echo of what is being sent from here at this moment.
+          and not exists (
+            select from bus.tasks t
+            where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
   ) n
   where c.organization_id = n.organization_id and c.id = n.conversation_id;
 
-  -- Receipts that were here first.
-  perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
-  from inserted n
-  where n.direction = 'outgoing' and n.external_id is not null;
+  -- Files that the provider still keeps.
+  perform bus.fetch_media(n.organization_id, n.id) from inserted n
+  where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
+    and n.content #>> '{file,uri}' not like 'internal://%';
+
+  -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
+  -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
+  perform pg_advisory_xact_lock(h) from (
+    select distinct bus.arrival(n.organization_address, n.external_id) as h
+    from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
+  if exists (select from bus.orphans) then
+    perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
+    from inserted n
+    join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+  end if;
   return null;
 end
 $$;
@@ -2514,6 +3937,24 @@ $$;
 --
 
 COMMENT ON FUNCTION public.after_insert_on_messages() IS 'Once per statement: tasks for dispatch and agent in the same transaction, the pause when a person takes over, receipts that came early.';
+
+
+--
+-- Name: after_insert_on_operations(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_insert_on_operations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- One number's operations run one after the other.
+  insert into bus.tasks (queue, organization_id, key, subject)
+  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n order by n.id;
+  perform bus.ring('manage');
+  return null;
+end
+$$;
 
 
 --
@@ -2546,6 +3987,54 @@ COMMENT ON FUNCTION public.after_insert_on_organizations() IS 'Every organizatio
 
 
 --
+-- Name: after_operation(uuid, uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_operation(p_organization uuid, p_operation uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  o public.operations;
+begin
+  select * into o from public.operations x where x.organization_id = p_organization and x.id = p_operation;
+  -- A code is good for once.
+  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text) and o.state = 'done';
+  if o.kind like 'template\_%' then
+    perform public.after_template_operation(o);
+  elsif o.kind = 'check' and o.state = 'done' then
+    update public.organizations_addresses a set extra = jsonb_build_object(
+      'checked_at', now(),
+      'attention', case when o.output -> 'ok' = 'true' then
+          case when a.extra #>> '{attention,by}' in ('check', 'sending') then 'null'::jsonb else coalesce(a.extra -> 'attention', 'null') end
+        else jsonb_build_object('by', 'check', 'at', now(), 'reason', (
+          select string_agg(c ->> 'message', '; ') from jsonb_array_elements(o.output -> 'checks') c where c -> 'ok' = 'false')) end)
+    where a.organization_id = o.organization_id and a.address = o.organization_address;
+  elsif o.kind in ('block', 'unblock') and o.state = 'done' then
+    update public.contacts_addresses a set extra = jsonb_build_object('blocked',
+      case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
+    where a.organization_id = o.organization_id and a.service = 'whatsapp' and a.address = o.input ->> 'contact_address';
+  end if;
+  if o.kind in ('signup', 'deregister') or (o.state = 'failed' and o.kind not in ('contact_profile', 'template_draft')) then
+    insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+    values (o.organization_id,
+      (select a.address from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address),
+      case when o.state = 'failed' then 'error' else 'info' end::public.log_level, o.kind, 'whatsapp',
+      case when o.state = 'failed' then o.kind || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
+      jsonb_build_object('operation_id', o.id, 'error', o.error));
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_operation(p_organization uuid, p_operation uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_operation(p_organization uuid, p_operation uuid) IS 'What follows from the outcome of an operation: states of numbers and contacts, a line in the log.';
+
+
+--
 -- Name: after_read_on_messages(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -2554,10 +4043,13 @@ CREATE FUNCTION public.after_read_on_messages() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  -- One for the conversation: reading a message reads those before it.
   insert into bus.tasks as t (queue, organization_id, key, subject, single)
-  values ('receipts', new.organization_id, new.id::text, new.id::text, true)
-  on conflict (organization_id, queue, key) where single do update
-    set version = t.version + 1, run_at = case when t.worker is not null then t.run_at else clock_timestamp() end;
+  values ('receipts', new.organization_id, new.conversation_id::text, new.id::text, true)
+  on conflict (organization_id, queue, key) where single do update set
+    version = t.version + 1, run_at = case when t.worker is not null then t.run_at else clock_timestamp() end,
+    subject = case when (select m."timestamp" from public.messages m where m.organization_id = t.organization_id and m.id = t.subject::uuid) > new."timestamp"
+      then t.subject else excluded.subject end;
   perform bus.ring('receipts');
   return null;
 end
@@ -2569,6 +4061,98 @@ $$;
 --
 
 COMMENT ON FUNCTION public.after_read_on_messages() IS 'Writing read or typing into an incoming row asks for a read receipt or a typing indicator.';
+
+
+--
+-- Name: operations; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.operations (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    organization_address text,
+    kind text NOT NULL,
+    input jsonb DEFAULT '{}'::jsonb NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    steps jsonb DEFAULT '{}'::jsonb NOT NULL,
+    output jsonb,
+    error jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT operations_input_object CHECK ((jsonb_typeof(input) = 'object'::text)),
+    CONSTRAINT operations_kind CHECK ((kind = ANY (ARRAY['signup'::text, 'deregister'::text, 'check'::text, 'refresh'::text, 'profile'::text, 'settings'::text, 'sync_phone'::text, 'templates'::text, 'template_submit'::text, 'template_edit'::text, 'template_delete'::text, 'template_draft'::text, 'block'::text, 'unblock'::text, 'contact_profile'::text]))),
+    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'done'::text, 'failed'::text])))
+);
+
+
+--
+-- Name: TABLE operations; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.operations IS 'What was asked of Meta about a number, and what came of it: inserting a row asks, the outcome is written back. Kept for 90 days.';
+
+
+--
+-- Name: COLUMN operations.kind; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.operations.kind IS 'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile.';
+
+
+--
+-- Name: COLUMN operations.steps; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.operations.steps IS 'Steps that are done, each with its time: a repeated operation goes on after them.';
+
+
+--
+-- Name: COLUMN operations.error; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.operations.error IS '{code, title, message, error_data?, status?}: why it failed, in the shape of Meta''s errors.';
+
+
+--
+-- Name: after_template_operation(public.operations); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_template_operation(o public.operations) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform set_config('tidings.synchronising', 'on', true);
+  if o.state = 'failed' then
+    update public.templates t set
+      error = o.error,
+      -- An edit that was refused leaves Meta's version in force: the synchronisation brings it back.
+      status = case when t.status in ('submitting', 'drafting') then 'failed' when t.status = 'editing' then coalesce(t.extra ->> 'meta_status', 'failed') else t.status end
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
+  else
+    update public.templates t set
+      external_id = coalesce(o.output ->> 'id', t.external_id),
+      status = coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end),
+      category = coalesce(upper(o.output ->> 'category'), t.category),
+      components = coalesce(o.output -> 'components', t.components),
+      extra = jsonb_build_object('meta_status', coalesce(o.output ->> 'status', 'PENDING')),
+      error = null
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
+  end if;
+  perform set_config('tidings.synchronising', '', true);
+  if o.kind = 'template_delete' and o.state = 'failed' then
+    -- It is still there: the row comes back with the next look.
+    perform public.sync_templates(o.organization_id, o.organization_address);
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_template_operation(o public.operations); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_template_operation(o public.operations) IS 'Writes what Meta said of a template into its row.';
 
 
 --
@@ -2622,6 +4206,10 @@ begin
     insert into bus.numbers (service, address, organization_id) values (new.service, new.address, new.organization_id)
     on conflict (service, address) do update set organization_id = excluded.organization_id;
     perform bus.replay_parked(p_address => new.address);
+    if new.extra ->> 'waba_id' is not null then
+      perform pg_advisory_xact_lock(hashtextextended('number ' || (new.extra ->> 'waba_id'), 0));
+      perform bus.replay_parked(p_address => new.extra ->> 'waba_id');
+    end if;
   elsif new.status <> 'connected' and was = 'connected' then
     perform bus.route(new.service, new.address)
     from bus.numbers n where n.service = new.service and n.address = new.address and n.organization_id = new.organization_id;
@@ -2645,6 +4233,40 @@ $$;
 --
 
 COMMENT ON FUNCTION public.after_write_organizations_addresses() IS 'Keeps the directory (the last to connect an address gets its traffic) and the lane, and replays what came in while nobody had the address.';
+
+
+--
+-- Name: after_write_templates(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_write_templates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'DELETE' then
+    if old.external_id is not null and current_setting('tidings.synchronising', true) is distinct from 'on'
+      and exists (select from public.organizations_addresses a where a.organization_id = old.organization_id and a.address = old.organization_address) then
+      perform public.operate(old.organization_id, old.organization_address, 'template_delete',
+        jsonb_build_object('name', old.name, 'external_id', old.external_id, 'language', old.language));
+    end if;
+    return null;
+  end if;
+  if new.status in ('submitting', 'editing', 'drafting') and (tg_op = 'INSERT' or new.status <> old.status) then
+    perform public.operate(new.organization_id, new.organization_address,
+      case new.status when 'submitting' then 'template_submit' when 'editing' then 'template_edit' else 'template_draft' end,
+      jsonb_build_object('template_id', new.id));
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_write_templates(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_write_templates() IS 'A new, changed or deleted template asks for its operation.';
 
 
 --
@@ -2732,17 +4354,22 @@ CREATE FUNCTION public.before_insert_on_messages() RETURNS trigger
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
-    AS $$
+    AS $_$
 declare
   c public.conversations;
 begin
-  perform public.check_content(new.content, new.direction);
+  perform public.check_content(new.content, new.direction, new.service = 'whatsapp' and new.status ? 'pending');
+  if new.content ->> 'type' = 'file' then
+    perform storage.check_file(new);
+  end if;
   if new.conversation_id is null then
     if new.service <> 'local' and new.contact_address is null and new.group_address is null then
       perform public.refuse_content('contact_address', 'is missing (or give group_address or conversation_id)');
     end if;
-    new.conversation_id := public.conversation_for(
-      new.organization_id, new.service, new.organization_address, new.contact_address, new.group_address);
+    select t.contact_address, t.conversation_id into new.contact_address, new.conversation_id
+    from public.thread_of(new.organization_id, new.service, new.organization_address, new.contact_address,
+      case when new.contact_address ~ '^[0-9]+$' then new.contact_address end,
+      case when new.contact_address !~ '^[0-9]+$' then new.contact_address end, new.group_address) t;
   else
     -- The foreign key keeps the row within its organization; these keep its copies of the conversation's columns true.
     select * into c from public.conversations where organization_id = new.organization_id and id = new.conversation_id;
@@ -2771,7 +4398,7 @@ begin
   end if;
   return new;
 end
-$$;
+$_$;
 
 
 --
@@ -2779,6 +4406,30 @@ $$;
 --
 
 COMMENT ON FUNCTION public.before_insert_on_messages() IS 'Checks the content, finds or makes the conversation, and delivers local messages on the spot.';
+
+
+--
+-- Name: before_insert_on_operations(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.before_insert_on_operations() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  k text;
+begin
+  new.state := 'pending';
+  -- A signup's code and a PIN are secrets: the row shows that there is one.
+  foreach k in array '{code,pin,access_token}'::text[] loop
+    if jsonb_typeof(new.input -> k) in ('string', 'number') then
+      perform secrets.keep(new.organization_id, 'operations', new.id::text, k, new.input ->> k);
+      new.input := jsonb_set(new.input, array[k], '"[sealed]"');
+    end if;
+  end loop;
+  return new;
+end
+$$;
 
 
 --
@@ -2797,6 +4448,9 @@ begin
     else
       new.content := public.merge_update_jsonb(old.content, '{}', new.content);
     end if;
+  end if;
+  if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then
+    new.extra := public.merge_update_jsonb(old.extra, '{}', new.extra);
   end if;
   if new.status is distinct from old.status then
     if new.status is null or jsonb_typeof(new.status) <> 'object' then
@@ -2818,6 +4472,44 @@ $_$;
 --
 
 COMMENT ON FUNCTION public.before_update_on_messages() IS 'Direction never changes; content and status merge. What is no object is ignored.';
+
+
+--
+-- Name: before_verb_on_messages(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.before_verb_on_messages() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.status ? 'canceled' and not old.status ? 'canceled' then
+    -- Only what nobody has begun to send. A claim that runs at this moment has the task locked: it wins.
+    delete from bus.tasks t
+    where t.organization_id = old.organization_id and t.queue = 'dispatch' and t.key = old.conversation_id::text and t.subject = old.id::text
+      and t.worker is null and t.held_since is null;
+    if not found then
+      raise exception 'messages.status.canceled: the message is no longer waiting to be sent' using errcode = '55000';
+    end if;
+  end if;
+  if old.status ? 'failed' and jsonb_typeof(new.status -> 'failed') = 'null' and old.external_id is null and current_setting('tidings.replay', true) is distinct from 'on' then
+    -- Sent again: a person has decided so.
+    delete from bus.dead d where d.organization_id = old.organization_id and d.queue = 'dispatch' and d.subject = old.id::text;
+    insert into bus.tasks (queue, organization_id, key, lane, subject, waits_for)
+    values ('dispatch', old.organization_id, old.conversation_id::text, old.organization_address, old.id::text,
+      case when old.service = 'whatsapp' and old.content ->> 'type' = 'file' then storage.upload_key(old.content -> 'file') end);
+    perform bus.ring('dispatch');
+  end if;
+  return new;
+end
+$$;
+
+
+--
+-- Name: FUNCTION before_verb_on_messages(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.before_verb_on_messages() IS 'Writing status.canceled takes a scheduled message back (55000 when it is too late); removing status.failed sends a failed one again.';
 
 
 --
@@ -2864,11 +4556,68 @@ CREATE FUNCTION public.before_write_organizations_addresses() RETURNS trigger
     AS $$
 begin
   if tg_op = 'INSERT' or new.extra is distinct from old.extra then
+    if tg_op = 'UPDATE' and new.status = 'connected' and new.extra ->> 'access_token' <> '[sealed]' then
+      -- With another token it may send again.
+      update bus.lanes set resume_at = null, paused_reason = null, strikes = 0, updated_at = now()
+      where organization_id = new.organization_id and lane = new.address;
+      perform bus.ring('dispatch');
+    end if;
     new.extra := secrets.take(new.organization_id, 'organizations_addresses', new.address, new.extra);
   end if;
   return new;
 end
 $$;
+
+
+--
+-- Name: before_write_templates(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.before_write_templates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    new.category := upper(new.category);
+    if new.waba_id is null then
+      select a.extra ->> 'waba_id' into new.waba_id from public.organizations_addresses a
+      where a.organization_id = new.organization_id and a.address = new.organization_address;
+      if new.waba_id is null then
+        raise exception 'templates.organization_address: % has no waba_id', new.organization_address using errcode = '23514';
+      end if;
+    end if;
+    if new.components is null and new.status = 'submitting' then
+      new.status := 'drafting';
+    end if;
+    return new;
+  end if;
+  new.category := upper(new.category);
+  if current_setting('tidings.synchronising', true) is distinct from 'on' then
+    if new.name <> old.name or new.language <> old.language or new.waba_id <> old.waba_id then
+      raise exception 'templates: name, language and account of a template cannot be changed; insert another' using errcode = '23514';
+    end if;
+    if (new.components is distinct from old.components or new.category <> old.category) and new.external_id is not null and new.status = old.status then
+      new.status := 'editing';
+      new.error := null;
+    elsif new.status = 'submitting' and old.status <> 'submitting' then
+      new.error := null;
+    end if;
+  end if;
+  if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then
+    new.extra := public.merge_update_jsonb(old.extra, '{}', new.extra);
+  end if;
+  new.updated_at := now();
+  return new;
+end
+$$;
+
+
+--
+-- Name: FUNCTION before_write_templates(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.before_write_templates() IS 'Fills in the account, and turns a change of content into an edit.';
 
 
 --
@@ -2892,66 +4641,1422 @@ $$;
 
 
 --
--- Name: check_content(jsonb, public.direction); Type: FUNCTION; Schema: public; Owner: -
+-- Name: block_contact(uuid, text, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.check_content(p_content jsonb, p_direction public.direction) RETURNS void
+CREATE FUNCTION public.block_contact(organization_id uuid, organization_address text, contact_address text) RETURNS public.operations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$ select public.operate($1, $2, 'block', jsonb_build_object('contact_address', $3)) $_$;
+
+
+--
+-- Name: FUNCTION block_contact(organization_id uuid, organization_address text, contact_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.block_contact(organization_id uuid, organization_address text, contact_address text) IS 'Blocks a contact for a number: it can neither write nor be written to.';
+
+
+--
+-- Name: messages; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.messages (
+    organization_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    external_id text,
+    direction public.direction NOT NULL,
+    agent_id uuid,
+    contact_address text,
+    service public.service NOT NULL,
+    organization_address text NOT NULL,
+    group_address text,
+    thread_id text,
+    content jsonb NOT NULL,
+    status jsonb DEFAULT jsonb_build_object('pending', now()) NOT NULL,
+    "timestamp" timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    extra jsonb,
+    CONSTRAINT messages_content_schema CHECK (COALESCE(((jsonb_typeof(content) = 'object'::text) AND ((content ->> 'version'::text) = '1'::text) AND ((content ->> 'type'::text) = ANY (ARRAY['text'::text, 'file'::text, 'data'::text])) AND ((content ->> 'kind'::text) <> ''::text)), false)),
+    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text)),
+    CONSTRAINT messages_timestamp_finite CHECK (isfinite("timestamp"))
+)
+WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.05');
+
+
+--
+-- Name: TABLE messages; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.messages IS 'Every message in and out. Inserting an outgoing row sends it; inserting an incoming one asks the agent for an answer; the outcome is written back to status.';
+
+
+--
+-- Name: COLUMN messages.external_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.external_id IS 'The provider''s id (wamid …), unique within the organization''s address; null until the provider accepted the message.';
+
+
+--
+-- Name: COLUMN messages.content; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.content IS '{"version":"1","type":"text"|"file"|"data","kind":…,…}: one part per message.';
+
+
+--
+-- Name: COLUMN messages.status; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.status IS 'Map of state to time: pending, accepted, sent, delivered, read, failed (with errors) …. It only grows; a row inserted without pending is inert.';
+
+
+--
+-- Name: COLUMN messages."timestamp"; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages."timestamp" IS 'The provider''s time for what came in. On an outgoing row a future value schedules the message.';
+
+
+--
+-- Name: COLUMN messages.extra; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.extra IS 'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payment, callback_data. Updates merge.';
+
+
+--
+-- Name: cancel_message(uuid, uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.cancel_message(organization_id uuid, message_id uuid) RETURNS public.messages
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$
+  update public.messages m set status = jsonb_build_object('canceled', now()) where m.organization_id = $1 and m.id = $2 returning m.*
+$_$;
+
+
+--
+-- Name: FUNCTION cancel_message(organization_id uuid, message_id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.cancel_message(organization_id uuid, message_id uuid) IS 'Takes a message back that has not been sent yet. 55000 when it has; no row when there is none.';
+
+
+--
+-- Name: check_content(jsonb, public.direction, boolean); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_content(p_content jsonb, p_direction public.direction, p_sends boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
-  kind text := p_content ->> 'kind';
+  defs constant jsonb := public.content_schema() -> '$defs';
+  problem text;
 begin
   if p_content is null or jsonb_typeof(p_content) <> 'object' then
     perform public.refuse_content('content', 'must be a JSON object');
   end if;
-  perform public.require_string(p_content, '{version}');
-  if p_content ->> 'version' <> '1' then
-    perform public.refuse_content('content.version', 'must be "1"');
+  -- A plain text, which most are, is checked without walking through the schema.
+  if p_content ->> 'type' = 'text' and p_content ->> 'kind' = 'text' and p_content ->> 'version' = '1' and jsonb_typeof(p_content -> 'version') = 'string'
+    and jsonb_typeof(p_content -> 'text') = 'string' and (p_content ->> 'text' <> '' or p_direction <> 'outgoing')
+    and coalesce(jsonb_typeof(p_content -> 're_message_id'), 'string') = 'string' and p_content ->> 're_message_id' is distinct from ''
+    and not p_content ?| '{fallback,preview_url,forwarded}' then
+    return;
   end if;
-  perform public.require_string(p_content, '{type}');
-  perform public.require_string(p_content, '{kind}');
-  if p_content ? 're_message_id' and jsonb_typeof(p_content -> 're_message_id') <> 'null' then
-    perform public.require_string(p_content, '{re_message_id}');
+  -- What is sent must be what WhatsApp takes; of what is only kept, the form.
+  problem := public.schema_problem(p_content,
+    defs -> case when p_direction = 'outgoing' and not p_sends then 'incoming' else p_direction::text end, 'content', defs);
+  if problem is not null then
+    raise exception 'messages.%', problem
+      using errcode = '23514', schema = 'public', table = 'messages', constraint = 'messages_content_schema',
+        hint = 'select content_schema() shows what content may be';
   end if;
+end
+$_$;
 
-  case p_content ->> 'type'
-    when 'text' then
-      perform public.require_string(p_content, '{text}', p_empty => p_direction <> 'outgoing' or kind = 'reaction');
-      if p_direction = 'outgoing' and kind = 'reaction' then
-        perform public.require_string(p_content, '{re_message_id}');
-      end if;
-    when 'file' then
-      perform public.require_string(p_content, '{file,uri}');
-      perform public.require_string(p_content, '{file,mime_type}');
-    when 'data' then
-      if p_content -> 'data' is null then
-        perform public.refuse_content('content.data', 'is missing');
-      end if;
-      if p_direction = 'outgoing' and kind = 'template' then
-        perform public.require_string(p_content, '{data,name}');
-        perform public.require_string(p_content, '{data,language,code}');
-      elsif p_direction = 'outgoing' and kind = 'location' then
-        if p_content #> '{data,latitude}' is null then
-          perform public.refuse_content('content.data.latitude', 'is missing');
-        elsif p_content #> '{data,longitude}' is null then
-          perform public.refuse_content('content.data.longitude', 'is missing');
-        end if;
-      elsif p_direction = 'outgoing' and kind = 'contacts' and jsonb_typeof(p_content -> 'data') <> 'array' then
-        perform public.refuse_content('content.data', 'must be an array of contacts');
-      end if;
-    else
-      perform public.refuse_content('content.type', 'must be "text", "file" or "data"');
-  end case;
+
+--
+-- Name: FUNCTION check_content(p_content jsonb, p_direction public.direction, p_sends boolean); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.check_content(p_content jsonb, p_direction public.direction, p_sends boolean) IS 'Refuses (23514) content that breaks the model, or that WhatsApp would surely refuse, with a message that names the field and the limit.';
+
+
+--
+-- Name: check_number(uuid, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_number(organization_id uuid, organization_address text) RETURNS public.operations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$ select public.operate($1, $2, 'check') $_$;
+
+
+--
+-- Name: FUNCTION check_number(organization_id uuid, organization_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.check_number(organization_id uuid, organization_address text) IS 'Asks whether token, number, webhook subscription and templates work. Within seconds the row''s output says {ok, checks: [{name, ok, message}]}.';
+
+
+--
+-- Name: connect_number(uuid, text, jsonb, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  a public.organizations_addresses;
+begin
+  insert into public.organizations_addresses as x (organization_id, service, address, extra, status)
+  values (p_organization, 'whatsapp', p_address, p_extra, p_status)
+  on conflict (organization_id, address) do update
+    set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
+  returning * into a;
+  if p_status = 'connected' then
+    -- A number has one home. Whoever proved that it is his takes it along; whom it leaves is told.
+    insert into public.logs (organization_id, organization_address, level, category, service, message)
+    select o.organization_id, o.address, 'warning', 'signup', 'whatsapp', 'the number was connected by another organization'
+    from public.organizations_addresses o
+    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+    update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  end if;
+  return to_jsonb(a);
 end
 $$;
 
 
 --
--- Name: FUNCTION check_content(p_content jsonb, p_direction public.direction); Type: COMMENT; Schema: public; Owner: -
+-- Name: FUNCTION connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text); Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON FUNCTION public.check_content(p_content jsonb, p_direction public.direction) IS 'Refuses (23514) content that breaks the model, or that WhatsApp would surely refuse, with a message that names the field.';
+COMMENT ON FUNCTION public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) IS 'Stores a number that somebody signed up, as pending or connected. Called once it is proved to be his.';
+
+
+--
+-- Name: content_schema(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.content_schema() RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$ select $json${
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "$id": "https://tidings.dev/schema/content.json",
+  "title": "Message content",
+  "description": "What `messages.content` holds: a text, a file or data. Checked at insert, by direction: what WhatsApp would surely refuse is refused with the field and the limit. Properties not named here pass. Lengths are in characters.",
+  "anyOf": [{ "$ref": "#/$defs/outgoing" }, { "$ref": "#/$defs/incoming" }, { "$ref": "#/$defs/internal" }],
+  "$defs": {
+    "envelope": {
+      "title": "Every message",
+      "description": "What contents of all directions have in common.",
+      "type": "object",
+      "required": ["version", "type", "kind"],
+      "properties": {
+        "version": { "description": "The version of this model.", "type": "string", "const": "1" },
+        "type": { "description": "The form of the part.", "type": "string", "enum": ["text", "file", "data"] },
+        "kind": {
+          "description": "What it is: `text`, `reaction`, `image`, `location`, `template`… Kinds not named here pass as they are.",
+          "type": "string",
+          "minLength": 1
+        },
+        "re_message_id": {
+          "description": "`external_id` of the message this one answers, reacts to, or was forwarded from.",
+          "type": ["string", "null"],
+          "minLength": 1,
+          "examples": ["wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBI0ODVEREUwQzEzQkVBRjQ1RUUA"]
+        },
+        "forwarded": {
+          "description": "`true`: the message was forwarded. `re_message_id`, when given, is then where it came from and not what it answers."
+        },
+        "task": {
+          "description": "The agent's task it belongs to: `{id, status?, session_id?}`; `status`: submitted, working, completed, failed…",
+          "examples": [{ "id": "0197f1c2-6d3e-7c55-9d2b-1f4c2a7b8e90" }]
+        },
+        "artifacts": {
+          "description": "Parts a machine derived from this one: transcription, description. An update replaces the array as a whole.",
+          "examples": [[{ "type": "text", "kind": "transcription", "text": "Hello, is the blue one still there?" }]]
+        }
+      }
+    },
+    "outgoing": {
+      "title": "Outgoing message",
+      "description": "What a client or an agent inserts to have it sent.",
+      "properties": {
+        "fallback": {
+          "title": "Template for a closed window",
+          "description": "The template sent instead of a free-form message when the 24-hour window is closed. Like `data` of kind `template`.",
+          "type": ["object", "null"],
+          "if": { "type": "object" },
+          "then": { "$ref": "#/$defs/template" },
+          "examples": [{ "name": "we_have_news", "language": { "code": "en" } }]
+        }
+      },
+      "allOf": [
+        { "$ref": "#/$defs/envelope" },
+        { "if": { "properties": { "type": { "const": "text" } } }, "then": { "$ref": "#/$defs/outgoing_text" } },
+        { "if": { "properties": { "type": { "const": "file" } } }, "then": { "$ref": "#/$defs/outgoing_file" } },
+        { "if": { "properties": { "type": { "const": "data" } } }, "then": { "$ref": "#/$defs/outgoing_data" } }
+      ]
+    },
+    "outgoing_text": {
+      "title": "Text, reaction",
+      "description": "Kind `text`, or kind `reaction`: an emoji on the message `re_message_id`.",
+      "required": ["text"],
+      "properties": {
+        "text": {
+          "description": "Markdown, of any length: longer than 4096 characters is sent as several messages. Kind `reaction`: the emoji; empty removes it.",
+          "type": "string"
+        },
+        "preview_url": { "description": "Show a preview of the first link in the text.", "type": ["boolean", "null"], "default": false }
+      },
+      "if": { "properties": { "kind": { "const": "reaction" } } },
+      "then": { "required": ["re_message_id"], "properties": { "re_message_id": { "type": "string", "minLength": 1 } } },
+      "else": { "properties": { "text": { "minLength": 1 } } },
+      "examples": [
+        { "version": "1", "type": "text", "kind": "text", "text": "Your order is **on its way**: https://example.com/t/4471", "preview_url": true },
+        { "version": "1", "type": "text", "kind": "reaction", "text": "👍", "re_message_id": "wamid.HBgLMTY1MDM4Nzk0MzkVAgAR" }
+      ]
+    },
+    "outgoing_file": {
+      "title": "Audio, image, video, document, sticker",
+      "description": "The kind says how WhatsApp shows it. An optional caption is `text`; audio and stickers are sent without it.",
+      "required": ["file"],
+      "properties": {
+        "file": {
+          "title": "The file",
+          "type": "object",
+          "required": ["uri", "mime_type"],
+          "properties": {
+            "uri": {
+              "description": "Where it is: in our storage (`internal://media/organizations/<organization>/attachments/<id>`), at a public link (`https://…`), or with Meta (the bare media id).",
+              "type": "string",
+              "minLength": 1,
+              "pattern": "^(internal://media/|https?://|[A-Za-z0-9_-]+$)",
+              "examples": ["internal://media/organizations/6f0c…/attachments/Xk3…", "https://example.com/offer.pdf", "1013859600285441"]
+            },
+            "mime_type": { "type": "string", "minLength": 1, "examples": ["image/jpeg", "audio/ogg; codecs=opus"] },
+            "name": { "description": "File name, shown with a document.", "type": ["string", "null"] },
+            "size": { "description": "Bytes; 0 where it is unknown.", "type": ["integer", "null"], "minimum": 0 },
+            "voice": { "description": "`true` on kind `audio`: a voice note. Ogg with Opus, mono.", "type": ["boolean", "null"] },
+            "animated": { "description": "On kind `sticker`: whether it moves.", "type": ["boolean", "null"] }
+          }
+        },
+        "text": { "description": "Caption, Markdown. At most 1024 characters on the phone.", "type": ["string", "null"] }
+      },
+      "if": { "properties": { "kind": { "enum": ["image", "video", "document"] } } },
+      "then": { "properties": { "text": { "maxLength": 1024, "x-markdown": true } } },
+      "examples": [
+        {
+          "version": "1",
+          "type": "file",
+          "kind": "image",
+          "text": "The *blue* one",
+          "file": { "mime_type": "image/jpeg", "uri": "https://example.com/blue.jpg" }
+        },
+        {
+          "version": "1",
+          "type": "file",
+          "kind": "audio",
+          "file": { "mime_type": "audio/ogg", "uri": "internal://media/organizations/6f0c…/attachments/Xk3…", "voice": true }
+        }
+      ]
+    },
+    "outgoing_data": {
+      "title": "Template, interactive, location, contacts, and what else there is",
+      "description": "Sent as `{\"type\": kind, kind: data}`, texts as they are (not Markdown). Kinds not named here are sent the same way, unchecked.",
+      "required": ["data"],
+      "properties": {
+        "data": { "description": "By kind." },
+        "text": { "description": "What people and agents read in place of the data. Not sent." }
+      },
+      "allOf": [
+        {
+          "if": { "properties": { "kind": { "const": "template" } } },
+          "then": {
+            "title": "Template",
+            "properties": {
+              "data": { "$ref": "#/$defs/template" },
+              "marketing": {
+                "title": "Send by the Marketing Messages API",
+                "description": "`true`, or an object with its options.",
+                "type": ["boolean", "object", "null"],
+                "properties": {
+                  "product_policy": {
+                    "description": "What happens when that API cannot send it.",
+                    "type": ["string", "null"],
+                    "examples": ["CLOUD_API_FALLBACK", "STRICT"]
+                  },
+                  "message_activity_sharing": { "description": "Whether Meta learns how people react to it.", "type": ["boolean", "null"] }
+                }
+              }
+            },
+            "examples": [
+              {
+                "version": "1",
+                "type": "data",
+                "kind": "template",
+                "marketing": true,
+                "data": {
+                  "name": "spring_sale",
+                  "language": { "code": "en_US" },
+                  "components": [{ "type": "body", "parameters": [{ "type": "text", "text": "Ana" }] }]
+                }
+              }
+            ]
+          }
+        },
+        {
+          "if": { "properties": { "kind": { "const": "interactive" } } },
+          "then": {
+            "title": "Interactive",
+            "properties": { "data": { "$ref": "#/$defs/interactive" } },
+            "examples": [
+              {
+                "version": "1",
+                "type": "data",
+                "kind": "interactive",
+                "data": {
+                  "type": "button",
+                  "body": { "text": "Keep the appointment?" },
+                  "action": {
+                    "buttons": [
+                      { "type": "reply", "reply": { "id": "keep", "title": "Keep it" } },
+                      { "type": "reply", "reply": { "id": "move", "title": "Another day" } }
+                    ]
+                  }
+                }
+              }
+            ]
+          }
+        },
+        {
+          "if": { "properties": { "kind": { "const": "location" } } },
+          "then": { "title": "Location", "properties": { "data": { "$ref": "#/$defs/location" } } }
+        },
+        {
+          "if": { "properties": { "kind": { "const": "contacts" } } },
+          "then": {
+            "title": "Contacts",
+            "properties": {
+              "data": { "description": "The cards, at least one.", "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/contact" } }
+            }
+          }
+        }
+      ]
+    },
+    "location": {
+      "title": "A place",
+      "type": "object",
+      "required": ["latitude", "longitude"],
+      "properties": {
+        "latitude": { "description": "Degrees.", "type": ["number", "string"], "minLength": 1 },
+        "longitude": { "description": "Degrees.", "type": ["number", "string"], "minLength": 1 },
+        "name": { "description": "What it is called." },
+        "address": { "description": "Where it is, in words." }
+      },
+      "examples": [{ "latitude": 37.4421, "longitude": -122.1615, "name": "Philz Coffee", "address": "101 Forest Ave, Palo Alto" }]
+    },
+    "contact": {
+      "title": "A contact's card",
+      "type": "object",
+      "required": ["name"],
+      "properties": {
+        "name": {
+          "description": "`formatted_name` and at least one of `first_name`, `last_name`, `middle_name`, `prefix`, `suffix`.",
+          "type": "object",
+          "required": ["formatted_name"],
+          "minProperties": 2,
+          "properties": { "formatted_name": { "description": "The name as it is shown.", "type": "string", "minLength": 1 } }
+        },
+        "phones": { "description": "`[{phone, type?, wa_id?}]`; with `wa_id` the card offers a chat, without it an invitation." },
+        "emails": { "description": "`[{email, type?}]`" },
+        "urls": { "description": "`[{url, type?}]`" },
+        "addresses": { "description": "`[{street?, city?, state?, zip?, country?, country_code?, type?}]`" },
+        "org": { "description": "`{company?, department?, title?}`" },
+        "birthday": { "description": "`YYYY-MM-DD`" }
+      },
+      "examples": [
+        {
+          "name": { "formatted_name": "Barbara J. Johnson", "first_name": "Barbara" },
+          "phones": [{ "phone": "+19175559999", "wa_id": "19175559999" }]
+        }
+      ]
+    },
+    "media_object": {
+      "title": "Media in headers and templates",
+      "description": "By `id` (uploaded to Meta) or `link` (public).",
+      "type": "object",
+      "properties": {
+        "id": { "description": "Meta's media id.", "type": ["string", "number", "null"] },
+        "link": { "description": "A public link.", "type": ["string", "null"] },
+        "filename": { "description": "Documents only." }
+      },
+      "if": { "required": ["id"] },
+      "else": { "required": ["link"] },
+      "examples": [{ "link": "https://example.com/banner.png" }, { "id": "2762702990552401" }]
+    },
+    "template": {
+      "title": "Template",
+      "description": "An approved template and the values of its variables.",
+      "type": "object",
+      "required": ["name", "language"],
+      "properties": {
+        "name": { "description": "Small letters, digits and underscores.", "type": "string", "maxLength": 512, "pattern": "^[a-z0-9_]+$" },
+        "language": {
+          "type": "object",
+          "required": ["code"],
+          "properties": {
+            "code": { "description": "One of the languages it was approved in.", "type": "string", "minLength": 1, "examples": ["en", "es_AR"] },
+            "policy": { "description": "`deterministic`; may be left out." }
+          }
+        },
+        "components": {
+          "description": "One for each part of the template that has variables.",
+          "type": ["array", "null"],
+          "items": { "$ref": "#/$defs/template_component" }
+        }
+      },
+      "examples": [
+        {
+          "name": "order_sent",
+          "language": { "code": "en" },
+          "components": [
+            { "type": "header", "parameters": [{ "type": "image", "image": { "link": "https://example.com/parcel.jpg" } }] },
+            {
+              "type": "body",
+              "parameters": [
+                { "type": "text", "parameter_name": "first_name", "text": "Ana" },
+                { "type": "text", "parameter_name": "days", "text": "2" }
+              ]
+            },
+            { "type": "button", "sub_type": "url", "index": "0", "parameters": [{ "type": "text", "text": "4471" }] }
+          ]
+        },
+        {
+          "name": "login_code",
+          "language": { "code": "en" },
+          "components": [
+            { "type": "body", "parameters": [{ "type": "text", "text": "481516" }] },
+            { "type": "button", "sub_type": "url", "index": "0", "parameters": [{ "type": "text", "text": "481516" }] }
+          ]
+        }
+      ]
+    },
+    "template_component": {
+      "title": "Component of a template",
+      "type": "object",
+      "required": ["type"],
+      "properties": {
+        "type": {
+          "description": "`header`, `body`, `button`, `carousel`, `limited_time_offer`, `tap_target_configuration`…, in small or capital letters.",
+          "type": "string",
+          "minLength": 1
+        },
+        "parameters": {
+          "description": "The values, in order; those of named variables in any order, with `parameter_name`.",
+          "type": ["array", "null"],
+          "items": { "$ref": "#/$defs/template_parameter" }
+        }
+      },
+      "if": { "properties": { "type": { "enum": ["button", "BUTTON"] } } },
+      "then": {
+        "title": "Button",
+        "required": ["sub_type"],
+        "properties": {
+          "sub_type": {
+            "description": "The button and its parameters: `url` [text], `quick_reply` [payload], `copy_code` [coupon_code], `flow`, `catalog`, `mpm`, `order_details` [action], `voice_call` [ttl_minutes, payload]…",
+            "type": "string",
+            "minLength": 1
+          },
+          "index": {
+            "description": "Which button of the template, from 0 to 9.",
+            "type": ["string", "number"],
+            "pattern": "^[0-9]$",
+            "minimum": 0,
+            "maximum": 9
+          }
+        }
+      },
+      "else": {
+        "if": { "properties": { "type": { "enum": ["carousel", "CAROUSEL"] } } },
+        "then": {
+          "title": "Carousel",
+          "required": ["cards"],
+          "properties": {
+            "cards": {
+              "description": "As many as the template was approved with.",
+              "type": "array",
+              "minItems": 1,
+              "items": {
+                "type": "object",
+                "properties": {
+                  "card_index": { "description": "From 0.", "type": ["number", "string"] },
+                  "components": {
+                    "description": "As those of a template.",
+                    "type": ["array", "null"],
+                    "items": { "$ref": "#/$defs/template_component" }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    },
+    "template_parameter": {
+      "title": "Value in a template",
+      "description": "An object named like its `type` holds the value: `{\"type\": \"text\", \"text\": \"Ana\"}`.",
+      "type": "object",
+      "required": ["type"],
+      "properties": {
+        "type": {
+          "description": "`text`, `image`, `video`, `document`, `location`, `product`, `currency`, `date_time`, `payload`, `coupon_code`, `action`, `limited_time_offer`, `tap_target_configuration`, `ttl_minutes`…",
+          "type": "string",
+          "minLength": 1
+        },
+        "parameter_name": { "description": "The variable's name, in templates whose variables have names." }
+      },
+      "if": { "properties": { "type": { "const": "text" } } },
+      "then": { "required": ["text"], "properties": { "text": { "type": ["string", "number"] } } },
+      "else": {
+        "allOf": [
+          {
+            "if": { "properties": { "type": { "const": "image" } } },
+            "then": { "required": ["image"], "properties": { "image": { "$ref": "#/$defs/media_object" } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "video" } } },
+            "then": { "required": ["video"], "properties": { "video": { "$ref": "#/$defs/media_object" } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "document" } } },
+            "then": { "required": ["document"], "properties": { "document": { "$ref": "#/$defs/media_object" } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "location" } } },
+            "then": { "required": ["location"], "properties": { "location": { "$ref": "#/$defs/location" } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "payload" } } },
+            "then": {
+              "required": ["payload"],
+              "properties": { "payload": { "description": "Comes back in `data.payload` of kind `button` when it is tapped." } }
+            }
+          },
+          {
+            "if": { "properties": { "type": { "const": "coupon_code" } } },
+            "then": { "required": ["coupon_code"], "properties": { "coupon_code": { "description": "The code to copy." } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "currency" } } },
+            "then": { "required": ["currency"], "properties": { "currency": { "description": "`{fallback_value, code, amount_1000}`" } } }
+          },
+          {
+            "if": { "properties": { "type": { "const": "date_time" } } },
+            "then": { "required": ["date_time"], "properties": { "date_time": { "description": "`{fallback_value}`" } } }
+          }
+        ]
+      },
+      "examples": [
+        { "type": "text", "text": "Ana" },
+        { "type": "document", "document": { "id": "1013859600285441", "filename": "invoice.pdf" } },
+        { "type": "currency", "currency": { "fallback_value": "$12.50", "code": "USD", "amount_1000": 12500 } },
+        { "type": "payload", "payload": "order-4471-cancel" },
+        { "type": "action", "action": { "flow_token": "4471", "flow_action_data": { "step": 1 } } },
+        { "type": "limited_time_offer", "limited_time_offer": { "expiration_time_ms": 1798761600000 } }
+      ]
+    },
+    "interactive": {
+      "title": "Interactive message",
+      "description": "The Graph API's `interactive` object. Types not named here pass unchecked.",
+      "type": "object",
+      "required": ["type"],
+      "properties": { "type": { "description": "What the message offers.", "type": "string", "minLength": 1 } },
+      "allOf": [
+        { "if": { "properties": { "type": { "const": "button" } } }, "then": { "$ref": "#/$defs/interactive_button" } },
+        { "if": { "properties": { "type": { "const": "list" } } }, "then": { "$ref": "#/$defs/interactive_list" } },
+        { "if": { "properties": { "type": { "const": "cta_url" } } }, "then": { "$ref": "#/$defs/interactive_cta_url" } },
+        { "if": { "properties": { "type": { "const": "flow" } } }, "then": { "$ref": "#/$defs/interactive_flow" } },
+        { "if": { "properties": { "type": { "const": "carousel" } } }, "then": { "$ref": "#/$defs/interactive_carousel" } },
+        { "if": { "properties": { "type": { "const": "product" } } }, "then": { "$ref": "#/$defs/interactive_product" } },
+        { "if": { "properties": { "type": { "const": "product_list" } } }, "then": { "$ref": "#/$defs/interactive_product_list" } },
+        { "if": { "properties": { "type": { "const": "catalog_message" } } }, "then": { "$ref": "#/$defs/interactive_catalog_message" } },
+        {
+          "if": { "properties": { "type": { "const": "location_request_message" } } },
+          "then": { "$ref": "#/$defs/interactive_location_request_message" }
+        },
+        { "if": { "properties": { "type": { "const": "address_message" } } }, "then": { "$ref": "#/$defs/interactive_address_message" } },
+        { "if": { "properties": { "type": { "const": "request_contact_info" } } }, "then": { "$ref": "#/$defs/interactive_request_contact_info" } },
+        {
+          "if": { "properties": { "type": { "const": "call_permission_request" } } },
+          "then": { "$ref": "#/$defs/interactive_call_permission_request" }
+        },
+        { "if": { "properties": { "type": { "const": "voice_call" } } }, "then": { "$ref": "#/$defs/interactive_voice_call" } },
+        { "if": { "properties": { "type": { "enum": ["order_details", "order_status"] } } }, "then": { "$ref": "#/$defs/interactive_order" } }
+      ]
+    },
+    "header": {
+      "title": "Header",
+      "description": "Above the body: a text of at most 60 characters, or an image, a video, a document.",
+      "type": ["object", "null"],
+      "required": ["type"],
+      "properties": { "type": { "type": "string", "minLength": 1, "examples": ["text", "image", "video", "document"] } },
+      "allOf": [
+        {
+          "if": { "properties": { "type": { "const": "text" } } },
+          "then": { "required": ["text"], "properties": { "text": { "type": "string", "maxLength": 60 } } }
+        },
+        {
+          "if": { "properties": { "type": { "const": "image" } } },
+          "then": { "required": ["image"], "properties": { "image": { "$ref": "#/$defs/media_object" } } }
+        },
+        {
+          "if": { "properties": { "type": { "const": "video" } } },
+          "then": { "required": ["video"], "properties": { "video": { "$ref": "#/$defs/media_object" } } }
+        },
+        {
+          "if": { "properties": { "type": { "const": "document" } } },
+          "then": { "required": ["document"], "properties": { "document": { "$ref": "#/$defs/media_object" } } }
+        }
+      ],
+      "examples": [{ "type": "text", "text": "Your order" }, { "type": "image", "image": { "link": "https://example.com/banner.png" } }]
+    },
+    "text_header": {
+      "title": "Header of text",
+      "type": ["object", "null"],
+      "required": ["type", "text"],
+      "properties": { "type": { "const": "text" }, "text": { "type": "string", "maxLength": 60 } },
+      "examples": [{ "type": "text", "text": "Your order" }]
+    },
+    "body": {
+      "title": "Body, up to 1024 characters",
+      "type": "object",
+      "required": ["text"],
+      "properties": { "text": { "description": "With WhatsApp's markers (`*bold*`).", "type": "string", "minLength": 1, "maxLength": 1024 } },
+      "examples": [{ "text": "What shall we do?" }]
+    },
+    "long_body": {
+      "title": "Body, up to 4096 characters",
+      "type": ["object", "null"],
+      "required": ["text"],
+      "properties": { "text": { "description": "With WhatsApp's markers (`*bold*`).", "type": "string", "minLength": 1, "maxLength": 4096 } },
+      "examples": [{ "text": "What shall we do?" }]
+    },
+    "footer": {
+      "title": "Footer",
+      "description": "Small print below the body.",
+      "type": ["object", "null"],
+      "properties": { "text": { "type": ["string", "null"], "maxLength": 60 } },
+      "examples": [{ "text": "Answer STOP to hear no more." }]
+    },
+    "interactive_button": {
+      "title": "Reply buttons",
+      "description": "Up to three buttons. The answer comes as kind `interactive`, `button_reply`.",
+      "required": ["body", "action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["buttons"],
+          "properties": {
+            "buttons": {
+              "description": "Their titles differ.",
+              "type": "array",
+              "minItems": 1,
+              "maxItems": 3,
+              "x-unique": "reply.title",
+              "items": {
+                "type": "object",
+                "required": ["type", "reply"],
+                "properties": {
+                  "type": { "const": "reply" },
+                  "reply": {
+                    "type": "object",
+                    "required": ["id", "title"],
+                    "properties": {
+                      "id": { "description": "Comes back with the answer.", "type": ["string", "number"], "minLength": 1, "maxLength": 256 },
+                      "title": { "type": "string", "minLength": 1, "maxLength": 20 }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      },
+      "examples": [
+        {
+          "type": "button",
+          "header": { "type": "text", "text": "Tomorrow, 9:00" },
+          "body": { "text": "Keep the appointment?" },
+          "footer": { "text": "Lucky Shrub" },
+          "action": {
+            "buttons": [
+              { "type": "reply", "reply": { "id": "keep", "title": "Keep it" } },
+              { "type": "reply", "reply": { "id": "move", "title": "Another day" } }
+            ]
+          }
+        }
+      ]
+    },
+    "interactive_list": {
+      "title": "List",
+      "description": "A button that opens a list of up to ten rows. The answer comes as kind `interactive`, `list_reply`.",
+      "required": ["body", "action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/text_header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["button", "sections"],
+          "properties": {
+            "button": { "description": "Opens the list.", "type": "string", "minLength": 1, "maxLength": 20 },
+            "sections": {
+              "description": "Up to ten, with ten rows altogether. With more than one, each needs a title.",
+              "type": "array",
+              "minItems": 1,
+              "maxItems": 10,
+              "x-total": { "path": "rows", "max": 10 },
+              "items": {
+                "type": "object",
+                "required": ["rows"],
+                "properties": {
+                  "title": { "type": ["string", "null"], "maxLength": 24 },
+                  "rows": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                      "type": "object",
+                      "required": ["id", "title"],
+                      "properties": {
+                        "id": { "description": "Comes back with the answer.", "type": ["string", "number"], "minLength": 1, "maxLength": 200 },
+                        "title": { "type": "string", "minLength": 1, "maxLength": 24 },
+                        "description": { "type": ["string", "null"], "maxLength": 72 }
+                      }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      },
+      "examples": [
+        {
+          "type": "list",
+          "body": { "text": "How shall we ship it?" },
+          "action": {
+            "button": "Shipping",
+            "sections": [{ "title": "Fast", "rows": [{ "id": "express", "title": "Express", "description": "Next day to 2 days" }] }]
+          }
+        }
+      ]
+    },
+    "cta_url_parameters": {
+      "title": "A button that opens a link",
+      "type": "object",
+      "required": ["display_text", "url"],
+      "properties": {
+        "display_text": { "description": "On the button.", "type": "string", "minLength": 1, "maxLength": 20 },
+        "url": { "description": "Opens in the browser.", "type": "string", "minLength": 1 }
+      },
+      "examples": [{ "display_text": "See dates", "url": "https://example.com/dates" }]
+    },
+    "interactive_cta_url": {
+      "title": "Link button",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["name", "parameters"],
+          "properties": { "name": { "const": "cta_url" }, "parameters": { "$ref": "#/$defs/cta_url_parameters" } }
+        }
+      },
+      "examples": [
+        {
+          "type": "cta_url",
+          "body": { "text": "Tap to see the dates." },
+          "action": { "name": "cta_url", "parameters": { "display_text": "See dates", "url": "https://example.com/dates" } }
+        }
+      ]
+    },
+    "interactive_flow": {
+      "title": "Flow",
+      "description": "Opens a WhatsApp Flow. The answer comes as kind `interactive`, `nfm_reply`.",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["name", "parameters"],
+          "properties": {
+            "name": { "const": "flow" },
+            "parameters": {
+              "description": "Names its flow by `flow_id` or `flow_name`.",
+              "type": "object",
+              "required": ["flow_cta"],
+              "properties": {
+                "flow_message_version": { "description": "`\"3\"`" },
+                "flow_id": { "description": "The flow's id." },
+                "flow_name": { "description": "The flow's name." },
+                "flow_cta": { "description": "On the button; Meta advises at most 20 characters.", "type": "string", "minLength": 1 },
+                "flow_token": { "description": "Your own mark; comes back with the answer." },
+                "mode": { "description": "`published` or `draft`." },
+                "flow_action": { "description": "`navigate` or `data_exchange`." },
+                "flow_action_payload": { "description": "With `navigate`: `{screen, data?}`." }
+              },
+              "if": { "required": ["flow_id"] },
+              "else": { "required": ["flow_name"] }
+            }
+          }
+        }
+      },
+      "examples": [
+        {
+          "type": "flow",
+          "body": { "text": "Book your visit." },
+          "action": {
+            "name": "flow",
+            "parameters": {
+              "flow_message_version": "3",
+              "flow_id": "1828442997756651",
+              "flow_cta": "Book",
+              "flow_token": "4471",
+              "flow_action": "navigate",
+              "flow_action_payload": { "screen": "DATE" }
+            }
+          }
+        }
+      ]
+    },
+    "interactive_carousel": {
+      "title": "Carousel",
+      "description": "Two to ten cards, all of one sort. No header and no footer.",
+      "required": ["body", "action"],
+      "properties": {
+        "body": { "$ref": "#/$defs/body" },
+        "action": {
+          "type": "object",
+          "required": ["cards"],
+          "properties": { "cards": { "type": "array", "minItems": 2, "maxItems": 10, "items": { "$ref": "#/$defs/carousel_card" } } }
+        }
+      },
+      "examples": [
+        {
+          "type": "carousel",
+          "body": { "text": "New today" },
+          "action": {
+            "cards": [
+              {
+                "card_index": 0,
+                "type": "cta_url",
+                "header": { "type": "image", "image": { "link": "https://example.com/0.jpg" } },
+                "body": { "text": "Blue" },
+                "action": { "name": "cta_url", "parameters": { "display_text": "Buy", "url": "https://example.com/0" } }
+              },
+              {
+                "card_index": 1,
+                "type": "cta_url",
+                "header": { "type": "image", "image": { "link": "https://example.com/1.jpg" } },
+                "body": { "text": "Green" },
+                "action": { "name": "cta_url", "parameters": { "display_text": "Buy", "url": "https://example.com/1" } }
+              }
+            ]
+          }
+        }
+      ]
+    },
+    "carousel_card": {
+      "title": "Card of a carousel",
+      "type": "object",
+      "required": ["card_index", "action"],
+      "properties": {
+        "card_index": { "description": "Its place, from 0.", "type": ["number", "string"] },
+        "type": {
+          "description": "`cta_url`: picture, text and a link or quick replies. `product`: an article of the catalog.",
+          "type": "string",
+          "minLength": 1
+        },
+        "body": { "type": ["object", "null"], "properties": { "text": { "type": ["string", "null"], "maxLength": 160 } } },
+        "action": { "type": "object" }
+      },
+      "allOf": [
+        {
+          "if": { "required": ["type"], "properties": { "type": { "const": "cta_url" } } },
+          "then": {
+            "required": ["header"],
+            "properties": {
+              "header": {
+                "description": "The same type on every card.",
+                "type": "object",
+                "required": ["type"],
+                "properties": { "type": { "enum": ["image", "video"] } },
+                "if": { "properties": { "type": { "const": "image" } } },
+                "then": { "required": ["image"], "properties": { "image": { "$ref": "#/$defs/media_object" } } },
+                "else": { "required": ["video"], "properties": { "video": { "$ref": "#/$defs/media_object" } } }
+              },
+              "action": {
+                "description": "`buttons` (quick replies: `[{type: \"quick_reply\", quick_reply: {id, title}}]`) or a link.",
+                "if": { "required": ["buttons"] },
+                "then": { "properties": { "buttons": { "type": "array", "minItems": 1 } } },
+                "else": {
+                  "required": ["name", "parameters"],
+                  "properties": { "name": { "const": "cta_url" }, "parameters": { "$ref": "#/$defs/cta_url_parameters" } }
+                }
+              }
+            }
+          }
+        },
+        {
+          "if": { "required": ["type"], "properties": { "type": { "const": "product" } } },
+          "then": {
+            "properties": {
+              "action": {
+                "required": ["product_retailer_id"],
+                "properties": {
+                  "product_retailer_id": { "description": "The article." },
+                  "catalog_id": { "description": "Its catalog, the same on every card." }
+                }
+              }
+            }
+          }
+        }
+      ]
+    },
+    "interactive_product": {
+      "title": "One product",
+      "required": ["action"],
+      "properties": {
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["catalog_id", "product_retailer_id"],
+          "properties": { "catalog_id": { "description": "The catalog." }, "product_retailer_id": { "description": "The article in it." } }
+        }
+      },
+      "examples": [
+        { "type": "product", "body": { "text": "This one?" }, "action": { "catalog_id": "194836987003835", "product_retailer_id": "di9ozbzfi4" } }
+      ]
+    },
+    "interactive_product_list": {
+      "title": "Several products",
+      "description": "Up to thirty products in up to ten sections. Meta wants a header of text and a body.",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["catalog_id", "sections"],
+          "properties": {
+            "catalog_id": { "description": "The catalog." },
+            "sections": {
+              "type": "array",
+              "minItems": 1,
+              "maxItems": 10,
+              "x-total": { "path": "product_items", "max": 30 },
+              "items": {
+                "type": "object",
+                "required": ["product_items"],
+                "properties": {
+                  "title": { "description": "Of the section." },
+                  "product_items": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                      "type": "object",
+                      "required": ["product_retailer_id"],
+                      "properties": { "product_retailer_id": { "description": "The article." } }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      },
+      "examples": [
+        {
+          "type": "product_list",
+          "header": { "type": "text", "text": "Plants" },
+          "body": { "text": "For the shade:" },
+          "action": {
+            "catalog_id": "146265584024623",
+            "sections": [{ "title": "Ferns", "product_items": [{ "product_retailer_id": "2lc20305pt" }] }]
+          }
+        }
+      ]
+    },
+    "interactive_catalog_message": {
+      "title": "The whole catalog",
+      "description": "No header.",
+      "required": ["action"],
+      "properties": {
+        "body": { "$ref": "#/$defs/body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["name"],
+          "properties": {
+            "name": { "const": "catalog_message" },
+            "parameters": { "description": "`{thumbnail_product_retailer_id}`: the article whose picture stands for the catalog. May be left out." }
+          }
+        }
+      },
+      "examples": [{ "type": "catalog_message", "body": { "text": "Have a look around." }, "action": { "name": "catalog_message" } }]
+    },
+    "interactive_location_request_message": {
+      "title": "Ask for a place",
+      "description": "The answer comes as kind `location`.",
+      "required": ["action"],
+      "properties": {
+        "body": { "$ref": "#/$defs/body" },
+        "action": { "type": "object", "required": ["name"], "properties": { "name": { "const": "send_location" } } }
+      },
+      "examples": [{ "type": "location_request_message", "body": { "text": "Where shall we pick you up?" }, "action": { "name": "send_location" } }]
+    },
+    "interactive_address_message": {
+      "title": "Ask for an address",
+      "description": "India and Singapore. The answer comes as kind `interactive`, `nfm_reply`.",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["name", "parameters"],
+          "properties": {
+            "name": { "const": "address_message" },
+            "parameters": {
+              "required": ["country"],
+              "properties": {
+                "country": { "description": "`IN` or `SG`." },
+                "values": { "description": "What is known already, by field." },
+                "saved_addresses": { "description": "`[{id, value}]`: to choose from." },
+                "validation_errors": { "description": "What was wrong with the last answer, by field." }
+              }
+            }
+          }
+        }
+      },
+      "examples": [
+        { "type": "address_message", "body": { "text": "Where to?" }, "action": { "name": "address_message", "parameters": { "country": "IN" } } }
+      ]
+    },
+    "interactive_request_contact_info": {
+      "title": "Ask for the phone number",
+      "description": "For people known only by their user id. The answer comes as kind `contacts` with `origin` `contact_request`.",
+      "properties": {
+        "body": { "$ref": "#/$defs/long_body" },
+        "action": { "description": "`{\"name\": \"request_contact_info\"}`", "type": "object" }
+      },
+      "examples": [{ "type": "request_contact_info", "body": { "text": "May we have your number?" }, "action": { "name": "request_contact_info" } }]
+    },
+    "interactive_call_permission_request": {
+      "title": "Ask to be allowed to call",
+      "description": "The answer comes as kind `interactive`, `call_permission_reply`.",
+      "required": ["action"],
+      "properties": {
+        "body": { "$ref": "#/$defs/long_body" },
+        "action": { "type": "object", "required": ["name"], "properties": { "name": { "const": "call_permission_request" } } }
+      },
+      "examples": [{ "type": "call_permission_request", "body": { "text": "May we call you?" }, "action": { "name": "call_permission_request" } }]
+    },
+    "interactive_voice_call": {
+      "title": "Call button",
+      "description": "Lets people call the business.",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": {
+          "type": "object",
+          "required": ["name"],
+          "properties": {
+            "name": { "const": "voice_call" },
+            "parameters": {
+              "description": "May be left out.",
+              "properties": {
+                "display_text": { "description": "On the button; Meta: at most 20 characters." },
+                "ttl_minutes": { "description": "How long it works; Meta: 1 to 43200, 10080 by default." },
+                "payload": { "description": "Your own mark; comes with the call's events. Meta: at most 512 characters." }
+              }
+            }
+          }
+        }
+      },
+      "examples": [
+        {
+          "type": "voice_call",
+          "body": { "text": "Call us." },
+          "action": { "name": "voice_call", "parameters": { "display_text": "Call now", "ttl_minutes": 1440 } }
+        }
+      ]
+    },
+    "interactive_order": {
+      "title": "Payments: order_details, order_status",
+      "description": "India, Brazil and Singapore. `action` is passed as it is: `review_and_pay` with `order_details`, `review_order` with `order_status`.",
+      "required": ["action"],
+      "properties": {
+        "header": { "$ref": "#/$defs/header" },
+        "body": { "$ref": "#/$defs/long_body" },
+        "footer": { "$ref": "#/$defs/footer" },
+        "action": { "description": "`{name, parameters}`", "type": "object" }
+      }
+    },
+    "recorded_part": {
+      "title": "A part that is kept, not sent",
+      "description": "Only the form is checked.",
+      "allOf": [
+        {
+          "if": { "properties": { "type": { "const": "text" } } },
+          "then": { "title": "Text", "required": ["text"], "properties": { "text": { "description": "Markdown; may be empty.", "type": "string" } } }
+        },
+        { "if": { "properties": { "type": { "const": "file" } } }, "then": { "$ref": "#/$defs/recorded_file" } },
+        {
+          "if": { "properties": { "type": { "const": "data" } } },
+          "then": {
+            "title": "Data",
+            "required": ["data"],
+            "properties": { "data": { "description": "Any JSON. Of incoming messages: see `incoming_kinds`." } }
+          }
+        }
+      ]
+    },
+    "recorded_file": {
+      "title": "File",
+      "description": "Kinds `audio`, `image`, `video`, `document`, `sticker`; on Instagram also `file`, `media`, `story`, `ig_story`, `story_mention`, `story_reply`.",
+      "required": ["file"],
+      "properties": {
+        "file": {
+          "type": "object",
+          "required": ["uri", "mime_type"],
+          "properties": {
+            "uri": {
+              "description": "`internal://media/organizations/<organization>/attachments/<id>`; Meta's media id as long as the file has not been fetched.",
+              "type": "string",
+              "minLength": 1
+            },
+            "mime_type": { "type": "string", "minLength": 1 },
+            "name": { "description": "File name, of documents." },
+            "size": { "description": "Bytes; 0 where it is unknown." },
+            "voice": { "description": "`true`: recorded as a voice note." },
+            "animated": { "description": "`true`: a sticker that moves." }
+          }
+        },
+        "text": { "description": "Caption, Markdown." }
+      },
+      "examples": [
+        {
+          "version": "1",
+          "type": "file",
+          "kind": "image",
+          "text": "like this",
+          "file": { "mime_type": "image/jpeg", "uri": "internal://media/organizations/6f0c…/attachments/Xk3…", "size": 48213 }
+        }
+      ]
+    },
+    "incoming": {
+      "title": "Incoming message",
+      "description": "What people wrote. It comes from WhatsApp or a connector; only its form is checked.",
+      "properties": {
+        "referral": {
+          "description": "The advertisement, post or link the person came from. WhatsApp: `{source_url, source_type (ad, post), source_id, headline, body, ctwa_clid?, welcome_message?, media_type?, image_url?, video_url?, thumbnail_url?}`. Instagram: `{source, ref?, ad_id?, type?, ads_context_data?}`."
+        },
+        "referred_product": { "description": "The article asked about: `{catalog_id, product_retailer_id}`." }
+      },
+      "allOf": [{ "$ref": "#/$defs/envelope" }, { "$ref": "#/$defs/recorded_part" }],
+      "examples": [
+        { "version": "1", "type": "text", "kind": "text", "text": "Is the *blue* one still there?" },
+        { "version": "1", "type": "text", "kind": "reaction", "text": "❤️", "re_message_id": "wamid.HBgLMTY1MDM4Nzk0MzkVAgAR" },
+        {
+          "version": "1",
+          "type": "data",
+          "kind": "interactive",
+          "re_message_id": "wamid.HBgLMTY1MDM4Nzk0MzkVAgAR",
+          "data": { "type": "button_reply", "button_reply": { "id": "keep", "title": "Keep it" } }
+        }
+      ]
+    },
+    "incoming_kinds": {
+      "title": "Data of incoming messages, by kind",
+      "description": "What to expect in `data`; never checked. Whatever else Meta sends is kept as it came.",
+      "type": "object",
+      "properties": {
+        "interactive": {
+          "description": "The answer to an interactive message: `type` names the property that holds it.",
+          "type": "object",
+          "properties": {
+            "type": { "type": "string", "examples": ["button_reply", "list_reply", "nfm_reply", "call_permission_reply"] },
+            "button_reply": { "type": "object", "properties": { "id": { "type": "string" }, "title": { "type": "string" } } },
+            "list_reply": {
+              "type": "object",
+              "properties": { "id": { "type": "string" }, "title": { "type": "string" }, "description": { "type": "string" } }
+            },
+            "nfm_reply": {
+              "description": "A flow or an address form.",
+              "type": "object",
+              "properties": {
+                "name": { "type": "string", "examples": ["flow", "address_message"] },
+                "body": { "type": "string" },
+                "response_json": { "description": "What was filled in. JSON as a rule, not always valid.", "type": "string" },
+                "response": { "description": "The same, read; missing when it is no JSON object.", "type": "object" }
+              }
+            },
+            "call_permission_reply": {
+              "type": "object",
+              "properties": {
+                "response": { "type": "string", "examples": ["accept", "reject"] },
+                "is_permanent": { "type": "boolean" },
+                "expiration_timestamp": { "type": ["integer", "string"] },
+                "response_source": { "type": "string", "examples": ["user_action", "automatic"] }
+              }
+            }
+          }
+        },
+        "button": {
+          "description": "A tap on a template's quick reply; on Instagram a postback.",
+          "type": "object",
+          "properties": {
+            "text": { "description": "On the button.", "type": "string" },
+            "payload": { "description": "As given when it was sent.", "type": "string" }
+          }
+        },
+        "order": {
+          "description": "A cart that was sent.",
+          "type": "object",
+          "properties": {
+            "catalog_id": { "type": "string" },
+            "text": { "description": "A note with it.", "type": "string" },
+            "product_items": {
+              "type": "array",
+              "items": {
+                "type": "object",
+                "properties": {
+                  "product_retailer_id": { "type": "string" },
+                  "quantity": { "type": ["string", "number"] },
+                  "item_price": { "type": ["string", "number"] },
+                  "currency": { "type": "string" }
+                }
+              }
+            }
+          }
+        },
+        "location": {
+          "type": "object",
+          "properties": {
+            "latitude": { "type": "number" },
+            "longitude": { "type": "number" },
+            "name": { "type": "string" },
+            "address": { "type": "string" },
+            "url": { "type": "string" }
+          }
+        },
+        "contacts": {
+          "description": "Cards; `name` may be missing.",
+          "type": "array",
+          "items": {
+            "type": "object",
+            "properties": {
+              "name": { "description": "`{formatted_name, first_name?, last_name?, middle_name?, prefix?, suffix?}`", "type": "object" },
+              "phones": { "description": "`[{phone, wa_id?, type}]`", "type": "array" },
+              "emails": { "type": "array" },
+              "urls": { "type": "array" },
+              "addresses": { "type": "array" },
+              "org": { "type": "object" },
+              "birthday": { "type": "string" },
+              "vcard": { "type": "string" },
+              "origin": { "description": "`contact_request`: the answer to a request for the number.", "type": "string" }
+            }
+          }
+        },
+        "system": {
+          "description": "Something about the person changed.",
+          "type": "object",
+          "properties": {
+            "type": { "type": "string", "examples": ["user_changed_number", "user_changed_user_id", "customer_identity_changed"] },
+            "body": { "description": "In words.", "type": "string" },
+            "wa_id": { "description": "The new number.", "type": "string" },
+            "user_id": { "description": "The new user id.", "type": "string" },
+            "previous_user_id": { "type": "string" }
+          }
+        },
+        "request_welcome": { "description": "The chat was opened for the first time; nothing was written yet.", "type": "object" },
+        "unsupported": {
+          "description": "WhatsApp passes no more of it on.",
+          "type": "object",
+          "properties": {
+            "type": { "description": "What it was; may be missing.", "type": "string", "examples": ["poll", "edit"] },
+            "message": { "description": "The message as it came, when its type is not known.", "type": "object" },
+            "errors": { "type": "array", "items": { "type": "object" } }
+          }
+        },
+        "media_placeholder": { "description": "A file of the chat history that has not come yet; a file takes its place.", "type": "object" },
+        "referral": {
+          "description": "Instagram: someone came by a link or an advertisement and wrote nothing. Like the property `referral`.",
+          "type": "object"
+        },
+        "share": {
+          "description": "Instagram: a shared post or reel.",
+          "type": "object",
+          "properties": {
+            "type": { "type": "string", "examples": ["ig_post", "ig_reel", "reel"] },
+            "url": { "description": "Permalink.", "type": "string" },
+            "title": { "type": "string" }
+          }
+        }
+      }
+    },
+    "internal": {
+      "title": "Internal message",
+      "description": "What agents keep between the messages: tool calls and their results, notes. Never sent; only its form is checked. Kind `data` is a tool's input or result.",
+      "properties": {
+        "tool": {
+          "description": "`{use_id, event: \"use\"}` or `{use_id, event: \"result\", is_error?}`, with `provider` (`local`, `google`, `openai`, `anthropic`), `type` (`function`, `custom`, `mcp`, `sql`, `http`, or the provider's own), `name` and, for `mcp`, `sql` and `http`, `label`."
+        }
+      },
+      "allOf": [{ "$ref": "#/$defs/envelope" }, { "$ref": "#/$defs/recorded_part" }],
+      "examples": [
+        {
+          "version": "1",
+          "type": "data",
+          "kind": "data",
+          "data": { "sku": "blue-1" },
+          "tool": { "use_id": "call_1", "event": "use", "provider": "local", "type": "function", "name": "stock" }
+        }
+      ]
+    }
+  }
+}
+$json$::jsonb $_$;
+
+
+--
+-- Name: FUNCTION content_schema(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.content_schema() IS 'What messages.content may be, as a JSON Schema.';
 
 
 --
@@ -3007,6 +6112,195 @@ $$;
 --
 
 COMMENT ON FUNCTION public.conversation_for(p_organization uuid, p_service public.service, p_address text, p_contact text, p_group text) IS 'The active conversation of a pair (or group) within one organization, made if there is none. Safe for any number of first messages at once.';
+
+
+--
+-- Name: disconnect_number(uuid, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.disconnect_number(p_organization uuid, p_address text) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update public.organizations_addresses a set status = 'disconnected', extra = '{"access_token": null, "disconnected": null, "sync": null}'
+  where a.organization_id = p_organization and a.address = p_address
+  returning jsonb_build_object('row', to_jsonb(a), 'last_of_account', not exists (
+    select from public.organizations_addresses o
+    where o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected' and o.address <> a.address))
+$$;
+
+
+--
+-- Name: FUNCTION disconnect_number(p_organization uuid, p_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.disconnect_number(p_organization uuid, p_address text) IS 'Lets go of a number, its token included.';
+
+
+--
+-- Name: contacts_addresses; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.contacts_addresses (
+    organization_id uuid NOT NULL,
+    contact_id uuid,
+    service public.service NOT NULL,
+    address text NOT NULL,
+    extra jsonb,
+    status text DEFAULT 'active'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT contacts_addresses_address_check CHECK ((address <> ''::text))
+);
+
+
+--
+-- Name: TABLE contacts_addresses; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.contacts_addresses IS 'Where people write from: digits of a phone or a business-scoped user id. Exists from the first message on; a contact is linked later, or never.';
+
+
+--
+-- Name: find_address(uuid, public.service, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.find_address(p_organization uuid, p_service public.service, p_phone text, p_user_id text) RETURNS public.contacts_addresses
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  a public.contacts_addresses;
+  variant text;
+begin
+  if p_user_id is not null then
+    if p_service = 'whatsapp' then
+      -- The service by name: so it is that the partial index serves.
+      select * into a from public.contacts_addresses x
+      where x.organization_id = p_organization and x.service = 'whatsapp' and x.extra ->> 'bsuid' = p_user_id and x.status = 'active'
+      order by x.created_at limit 1;
+    end if;
+    if a.address is null then
+      select * into a from public.contacts_addresses x
+      where x.organization_id = p_organization and x.service = p_service and x.address = p_user_id and x.status = 'active';
+    end if;
+  end if;
+  if a.address is null and p_phone is not null then
+    -- One at a time: by equality the planner cannot but use the keys, whatever it thinks of the table's size.
+    foreach variant in array public.phone_variants(p_phone) loop
+      select * into a from public.contacts_addresses x
+      where x.organization_id = p_organization and x.service = p_service and x.address = variant and x.status = 'active';
+      if a.address is null and p_service = 'whatsapp' then
+        select * into a from public.contacts_addresses x
+        where x.organization_id = p_organization and x.service = 'whatsapp' and x.extra ->> 'phone_number' = variant and x.status = 'active'
+        order by x.created_at limit 1;
+      end if;
+      exit when a.address is not null;
+    end loop;
+  end if;
+  return a;
+end
+$$;
+
+
+--
+-- Name: FUNCTION find_address(p_organization uuid, p_service public.service, p_phone text, p_user_id text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.find_address(p_organization uuid, p_service public.service, p_phone text, p_user_id text) IS 'The address row of a person: by the user id, else by the phone in any of its variants. Null when nobody is known.';
+
+
+--
+-- Name: mark_conversation_read(uuid, uuid, boolean); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean DEFAULT false) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  n int;
+begin
+  update public.messages m set status = jsonb_build_object('read', now()) || case when $3 then jsonb_build_object('typing', now()) else '{}' end
+  where m.organization_id = $1 and m.conversation_id = $2 and m.direction = 'incoming'
+    and m."timestamp" > now() - interval '30 days'
+    and (not m.status ? 'read' or ($3 and m.id = (
+      select x.id from public.messages x where x.organization_id = $1 and x.conversation_id = $2 and x.direction = 'incoming'
+      order by x."timestamp" desc, x.id desc limit 1)));
+  get diagnostics n = row_count;
+  return n;
+end
+$_$;
+
+
+--
+-- Name: FUNCTION mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean) IS 'Marks what came in as read, here and on the contact''s phone; with typing it also shows that an answer is being written. Returns how many messages.';
+
+
+--
+-- Name: merge_addresses(uuid, public.service, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.merge_addresses(p_organization uuid, p_service public.service, p_from text, p_into text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  c public.conversations;
+  target uuid;
+begin
+  for c in
+    select * from public.conversations x
+    where x.organization_id = p_organization and x.service = p_service and x.contact_address = p_from order by x.id for update
+  loop
+    target := null;
+    if c.status = 'active' and c.group_address is null then
+      select x.id into target from public.conversations x
+      where x.organization_id = p_organization and x.service = p_service and x.organization_address = c.organization_address
+        and x.contact_address = p_into and x.group_address is null and x.status = 'active' for update;
+    end if;
+    if target is null then
+      update public.conversations set contact_address = p_into where organization_id = p_organization and id = c.id;
+      update public.messages set contact_address = p_into where organization_id = p_organization and conversation_id = c.id;
+      continue;
+    end if;
+    -- Both have been talking: one thread from now on.
+    update public.messages set conversation_id = target, contact_address = p_into
+    where organization_id = p_organization and conversation_id = c.id;
+    update public.conversations set extra = c.extra || coalesce(extra, '{}') where organization_id = p_organization and id = target and c.extra is not null;
+    update public.conversations set contact_address = p_into, status = 'merged', extra = jsonb_build_object('merged_into', target)
+    where organization_id = p_organization and id = c.id;
+    update bus.tasks set key = target::text
+    where organization_id = p_organization and queue = 'dispatch' and key = c.id::text;
+    delete from bus.tasks where organization_id = p_organization and queue = 'agent' and key = c.id::text;
+    if found then
+      perform bus.ask_agent(p_organization, target);
+    end if;
+  end loop;
+
+  update public.contacts_addresses i set
+    contact_id = coalesce(i.contact_id, f.contact_id),
+    extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,synced}'::text[]) || coalesce(i.extra, '{}')
+  from public.contacts_addresses f
+  where (i.organization_id, i.service, i.address) = (p_organization, p_service, p_into)
+    and (f.organization_id, f.service, f.address) = (p_organization, p_service, p_from);
+  update public.contacts_addresses set status = 'inactive', extra = jsonb_build_object('replaced_by_address', p_into)
+  where (organization_id, service, address) = (p_organization, p_service, p_from);
+end
+$$;
+
+
+--
+-- Name: FUNCTION merge_addresses(p_organization uuid, p_service public.service, p_from text, p_into text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.merge_addresses(p_organization uuid, p_service public.service, p_from text, p_into text) IS 'Two addresses turn out to be one person''s: what was filed under the first goes to the second, threads included. The first stays, inactive, and leads to the second.';
 
 
 --
@@ -3113,6 +6407,137 @@ COMMENT ON FUNCTION public.merge_update_jsonb(target jsonb, path text[], object 
 
 
 --
+-- Name: messages_a_second(jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.messages_a_second(p_extra jsonb) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select case
+    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then (p_extra ->> 'messages_a_second')::numeric
+    when p_extra -> 'is_on_biz_app' = 'true' or p_extra ->> 'flow_type' = 'existing_phone_number' then 20
+    when p_extra #>> '{throughput,level}' = 'HIGH' then 1000
+    else 80
+  end
+$$;
+
+
+--
+-- Name: FUNCTION messages_a_second(p_extra jsonb); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.messages_a_second(p_extra jsonb) IS 'What a number may send by its throughput tier (20 with the app on a phone, 80, 1000), or what extra.messages_a_second says.';
+
+
+--
+-- Name: one_of(jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.one_of(p_values jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select case when count(*) = 1 then min(x) else string_agg(x, ', ' order by n) filter (where n < c) || ' or ' || max(x) filter (where n = c) end
+  from (select e::text as x, n, count(*) over () as c from jsonb_array_elements(p_values) with ordinality r (e, n)) e
+$$;
+
+
+--
+-- Name: operate(uuid, text, text, jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.operate(p_organization uuid, p_address text, p_kind text, p_input jsonb DEFAULT '{}'::jsonb) RETURNS public.operations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  insert into public.operations (organization_id, organization_address, kind, input) values (p_organization, p_address, p_kind, p_input)
+  returning *
+$$;
+
+
+--
+-- Name: FUNCTION operate(p_organization uuid, p_address text, p_kind text, p_input jsonb); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.operate(p_organization uuid, p_address text, p_kind text, p_input jsonb) IS 'Asks for an operation on a number and returns its row: read it again for the outcome.';
+
+
+--
+-- Name: phone_variants(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.phone_variants(p_phone text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $_$
+  select array[p_phone] || case
+    -- Brazil: mobile numbers got a ninth digit; WhatsApp knows many without it. Landlines (2 to 5) have only the one form.
+    when p_phone ~ '^55[1-9][0-9]9[6-9][0-9]{7}$' then array[left(p_phone, 4) || substr(p_phone, 6)]
+    when p_phone ~ '^55[1-9][0-9][6-9][0-9]{7}$' then array[left(p_phone, 4) || '9' || substr(p_phone, 5)]
+    -- Mexico: the 1 after the country code was abolished in 2019.
+    when p_phone ~ '^521[0-9]{10}$' then array['52' || substr(p_phone, 4)]
+    when p_phone ~ '^52[0-9]{10}$' then array['521' || substr(p_phone, 3)]
+    -- Argentina: a 9 marks mobile numbers from abroad.
+    when p_phone ~ '^549[0-9]{10}$' then array['54' || substr(p_phone, 4)]
+    when p_phone ~ '^54[0-9]{10}$' then array['549' || substr(p_phone, 3)]
+    else '{}'
+  end
+$_$;
+
+
+--
+-- Name: FUNCTION phone_variants(p_phone text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.phone_variants(p_phone text) IS 'The ways in which WhatsApp and people write one phone number: itself first, then the variant of Brazil, Mexico and Argentina where there is one.';
+
+
+--
+-- Name: refresh_number(uuid, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.refresh_number(organization_id uuid, organization_address text) RETURNS public.operations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$ select public.operate($1, $2, 'refresh') $_$;
+
+
+--
+-- Name: FUNCTION refresh_number(organization_id uuid, organization_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.refresh_number(organization_id uuid, organization_address text) IS 'Asks Meta for the number''s profile, settings, quality, throughput and limits; they go to organizations_addresses.extra.';
+
+
+--
+-- Name: refresh_numbers(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.refresh_numbers() RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  -- Once a day for each number, a few at a time.
+  select public.operate(a.organization_id, a.address, 'refresh')
+  from public.organizations_addresses a
+  where a.service = 'whatsapp' and a.status = 'connected'
+    and coalesce(bus.as_time(a.extra ->> 'refreshed_at'), a.created_at) < now() - interval '1 day'
+    and not exists (
+      select from public.operations o
+      where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'refresh' and o.created_at > now() - interval '1 day')
+  limit 20
+$$;
+
+
+--
+-- Name: FUNCTION refresh_numbers(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.refresh_numbers() IS 'Asks for a refresh of every connected number that has had none for a day. Called once a minute.';
+
+
+--
 -- Name: refuse_content(text, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -3135,24 +6560,172 @@ COMMENT ON FUNCTION public.refuse_content(p_field text, p_problem text) IS 'Refu
 
 
 --
--- Name: require_string(jsonb, text[], boolean); Type: FUNCTION; Schema: public; Owner: -
+-- Name: retry_message(uuid, uuid); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.require_string(p_content jsonb, p_path text[], p_empty boolean DEFAULT false) RETURNS void
+CREATE FUNCTION public.retry_message(organization_id uuid, message_id uuid) RETURNS public.messages
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  m public.messages;
+begin
+  update public.messages x set status = '{"failed": null, "errors": null}'
+  where x.organization_id = $1 and x.id = $2 and x.direction = 'outgoing' and x.external_id is null and x.status ? 'failed'
+  returning x.* into m;
+  if m.id is null and exists (select from public.messages x where x.organization_id = $1 and x.id = $2) then
+    raise exception 'the message has not failed, or has reached the provider: only a copy of it can be sent' using errcode = '55000';
+  end if;
+  return m;
+end
+$_$;
+
+
+--
+-- Name: FUNCTION retry_message(organization_id uuid, message_id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.retry_message(organization_id uuid, message_id uuid) IS 'Sends a message again that failed before the provider took it on. 55000 when it has not failed so; null when there is none.';
+
+
+--
+-- Name: schema_problem(jsonb, jsonb, text, jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.schema_problem(p_value jsonb, p_schema jsonb, p_path text, p_defs jsonb) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
-  field text := 'content.' || array_to_string(p_path, '.');
+  s jsonb := p_schema;
+  kind text := jsonb_typeof(p_value);
+  problem text;
+  size numeric;
+  k text;
+  v jsonb;
+  i bigint;
 begin
-  if p_content #> p_path is null then
-    perform public.refuse_content(field, 'is missing');
-  elsif jsonb_typeof(p_content #> p_path) <> 'string' then
-    perform public.refuse_content(field, 'must be a string');
-  elsif not p_empty and p_content #>> p_path = '' then
-    perform public.refuse_content(field, 'must not be empty');
+  while s ? '$ref' loop
+    s := p_defs -> substr(s ->> '$ref', 9);
+  end loop;
+  if s ? 'type' and not (s -> 'type') ? kind
+    and not (kind = 'number' and (s -> 'type') ? 'integer' and (p_value #>> '{}')::numeric % 1 = 0) then
+    return p_path || ' must be ' || public.schema_types(s -> 'type');
   end if;
+  if s ? 'const' and p_value <> s -> 'const' then
+    return p_path || ' must be ' || (s -> 'const')::text;
+  elsif s ? 'enum' and not (s -> 'enum') @> jsonb_build_array(p_value) then
+    return p_path || ' must be ' || public.one_of(s -> 'enum');
+  end if;
+  case kind
+    when 'string' then
+      if s ?| '{minLength,maxLength}' then
+        -- Markdown shrinks on its way: counted without its markers, nothing is refused that would have fitted.
+        size := length(case when s -> 'x-markdown' = 'true' then translate(p_value #>> '{}', '*_~#', '') else p_value #>> '{}' end);
+        if length(p_value #>> '{}') < (s ->> 'minLength')::int then
+          return p_path || case when p_value = '""' then ' must not be empty' else format(' has %s characters; at least %s', size, s ->> 'minLength') end;
+        elsif size > (s ->> 'maxLength')::int then
+          return p_path || format(' has %s characters; at most %s', size, s ->> 'maxLength');
+        end if;
+      end if;
+      if s ? 'pattern' and p_value #>> '{}' !~ (s ->> 'pattern') then
+        return p_path || ' is not of the form ' || (s ->> 'pattern');
+      end if;
+    when 'number' then
+      if (p_value #>> '{}')::numeric < (s ->> 'minimum')::numeric then
+        return p_path || ' is less than ' || (s ->> 'minimum');
+      elsif (p_value #>> '{}')::numeric > (s ->> 'maximum')::numeric then
+        return p_path || ' is more than ' || (s ->> 'maximum');
+      end if;
+    when 'object' then
+      if s ? 'required' and not p_value ?& array(select jsonb_array_elements_text(s -> 'required')) then
+        select x into k from jsonb_array_elements_text(s -> 'required') with ordinality r (x, n) where not p_value ? x order by n limit 1;
+        return p_path || '.' || k || ' is missing';
+      end if;
+      if s ? 'properties' then
+        for k, v in select key, value from jsonb_each(p_value) loop
+          continue when not (s -> 'properties') ? k;
+          problem := public.schema_problem(v, s #> array['properties', k], p_path || '.' || k, p_defs);
+          if problem is not null then
+            return problem;
+          end if;
+        end loop;
+      end if;
+      if s ? 'minProperties' and (select count(*) from jsonb_object_keys(p_value)) < (s ->> 'minProperties')::int then
+        return p_path || format(' needs at least %s fields', s ->> 'minProperties');
+      end if;
+    when 'array' then
+      size := jsonb_array_length(p_value);
+      if size < (s ->> 'minItems')::int then
+        return p_path || format(' has %s elements; at least %s', size, s ->> 'minItems');
+      elsif size > (s ->> 'maxItems')::int then
+        return p_path || format(' has %s elements; at most %s', size, s ->> 'maxItems');
+      end if;
+      if s ? 'items' then
+        for v, i in select e, n - 1 from jsonb_array_elements(p_value) with ordinality x (e, n) loop
+          problem := public.schema_problem(v, s -> 'items', p_path || '[' || i || ']', p_defs);
+          if problem is not null then
+            return problem;
+          end if;
+        end loop;
+      end if;
+      if s ? 'x-unique' then
+        select x into v from jsonb_array_elements(p_value) e, lateral (select e #> string_to_array(s ->> 'x-unique', '.')) p (x)
+        where x is not null group by x having count(*) > 1 limit 1;
+        if found then
+          return p_path || format(': %s %s stands there twice', s ->> 'x-unique', v);
+        end if;
+      end if;
+      if s ? 'x-total' then
+        select sum(jsonb_array_length(e #> string_to_array(s #>> '{x-total,path}', '.'))) into size from jsonb_array_elements(p_value) e
+        where jsonb_typeof(e #> string_to_array(s #>> '{x-total,path}', '.')) = 'array';
+        if size > (s #>> '{x-total,max}')::int then
+          return p_path || format(' have %s %s in all; at most %s', size, s #>> '{x-total,path}', s #>> '{x-total,max}');
+        end if;
+      end if;
+    else
+  end case;
+  if s ? 'if' then
+    v := s -> case when public.schema_problem(p_value, s -> 'if', '', p_defs) is null then 'then' else 'else' end;
+    problem := case when v is not null then public.schema_problem(p_value, v, p_path, p_defs) end;
+    if problem is not null then
+      return problem;
+    end if;
+  end if;
+  if s ? 'allOf' then
+    for v in select e from jsonb_array_elements(s -> 'allOf') e loop
+      problem := public.schema_problem(p_value, v, p_path, p_defs);
+      if problem is not null then
+        return problem;
+      end if;
+    end loop;
+  end if;
+  if s ? 'anyOf' and not exists (
+    select from jsonb_array_elements(s -> 'anyOf') e where public.schema_problem(p_value, e, p_path, p_defs) is null) then
+    return p_path || ' is none of what it may be';
+  end if;
+  return null;
 end
+$_$;
+
+
+--
+-- Name: FUNCTION schema_problem(p_value jsonb, p_schema jsonb, p_path text, p_defs jsonb); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.schema_problem(p_value jsonb, p_schema jsonb, p_path text, p_defs jsonb) IS 'The first thing that is wrong with a value by a JSON Schema, naming the field and the limit; null when nothing is. Knows the keywords that content_schema uses.';
+
+
+--
+-- Name: schema_types(jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.schema_types(p_types jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select string_agg(case when t = any ('{object,array,integer}') then 'an ' || t when t = 'null' then t else 'a ' || t end, ' or ')
+  from jsonb_array_elements_text(case when jsonb_typeof(p_types) = 'array' then p_types else jsonb_build_array(p_types) end) t
 $$;
 
 
@@ -3176,6 +6749,143 @@ $$;
 --
 
 COMMENT ON FUNCTION public.set_updated_at() IS 'Before-update trigger of tables without extra.';
+
+
+--
+-- Name: sync_templates(uuid, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.sync_templates(organization_id uuid, organization_address text) RETURNS public.operations
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  o public.operations;
+begin
+  -- One that has not begun yet will do.
+  select * into o from public.operations x
+  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null and x.steps = '{}'
+    and x.created_at > now() - interval '1 minute' limit 1;
+  if found then
+    return o;
+  end if;
+  return public.operate($1, $2, 'templates');
+end
+$_$;
+
+
+--
+-- Name: FUNCTION sync_templates(organization_id uuid, organization_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.sync_templates(organization_id uuid, organization_address text) IS 'Asks Meta for all templates of the number''s account.';
+
+
+--
+-- Name: thread_of(uuid, public.service, text, text, text, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+  contact_address := p_contact;
+  if p_group is null and p_contact is not null then
+    -- The usual case: they have been talking, under this very address.
+    select c.id into conversation_id from public.conversations c
+    where c.organization_id = p_organization and c.service = p_service and c.organization_address = p_address
+      and c.contact_address = p_contact and c.group_address is null and c.status = 'active';
+    if found then
+      return;
+    end if;
+  end if;
+  if p_contact is not null and p_service <> 'local' then
+    contact_address := public.address_of(p_organization, p_service, p_contact, p_phone, p_user_id);
+  end if;
+  conversation_id := public.conversation_for(p_organization, p_service, p_address, contact_address, p_group);
+end
+$$;
+
+
+--
+-- Name: FUNCTION thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid) IS 'Where a message belongs: the address under which its contact is filed, whichever of his addresses is given, and the active conversation.';
+
+
+--
+-- Name: unblock_contact(uuid, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.unblock_contact(organization_id uuid, organization_address text, contact_address text) RETURNS public.operations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$ select public.operate($1, $2, 'unblock', jsonb_build_object('contact_address', $3)) $_$;
+
+
+--
+-- Name: FUNCTION unblock_contact(organization_id uuid, organization_address text, contact_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.unblock_contact(organization_id uuid, organization_address text, contact_address text) IS 'Takes block_contact back.';
+
+
+--
+-- Name: window_is_closed(uuid, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.window_is_closed(p_organization uuid, p_address text, p_contact text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(
+    -- A minute of margin: the send takes time as well.
+    public.window_opened_at(p_organization, p_address, p_contact) < now() - interval '23 hours 59 minutes',
+    -- Nothing came in as long as we have been listening. Of the time before that nobody here knows: Meta decides then,
+    -- and always for numbers that are only developed with.
+    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and a.created_at < now() - interval '24 hours'
+     from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_address))
+$$;
+
+
+--
+-- Name: FUNCTION window_is_closed(p_organization uuid, p_address text, p_contact text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.window_is_closed(p_organization uuid, p_address text, p_contact text) IS 'Whether a free-form message to the contact would be refused (131047) for sure.';
+
+
+--
+-- Name: window_opened_at(uuid, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.window_opened_at(p_organization uuid, p_address text, p_contact text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- What people sent (or called) themselves; not what was imported, nor what the business wrote on its phone.
+  select max(m."timestamp")
+  from public.conversations c
+  cross join lateral (
+    select x."timestamp" from public.messages x
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
+      and (x.status ? 'pending' or x.content ->> 'kind' = 'call')
+    order by x."timestamp" desc limit 1) m
+  where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
+    and c.group_address is null and c.service in ('whatsapp', 'instagram')
+$$;
+
+
+--
+-- Name: FUNCTION window_opened_at(p_organization uuid, p_address text, p_contact text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.window_opened_at(p_organization uuid, p_address text, p_contact text) IS 'When a contact wrote last to a number, as far as is known.';
 
 
 --
@@ -3219,69 +6929,6 @@ $$;
 --
 
 COMMENT ON FUNCTION public.write_api_keys() IS 'Stores the hash of a new key and hands the key back in the row the insert returns.';
-
-
---
--- Name: messages; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.messages (
-    organization_id uuid NOT NULL,
-    conversation_id uuid NOT NULL,
-    id uuid DEFAULT public.uuid_v7() NOT NULL,
-    external_id text,
-    direction public.direction NOT NULL,
-    agent_id uuid,
-    contact_address text,
-    service public.service NOT NULL,
-    organization_address text NOT NULL,
-    group_address text,
-    thread_id text,
-    content jsonb NOT NULL,
-    status jsonb DEFAULT jsonb_build_object('pending', now()) NOT NULL,
-    "timestamp" timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT messages_content_schema CHECK (COALESCE(((jsonb_typeof(content) = 'object'::text) AND ((content ->> 'version'::text) = '1'::text) AND ((content ->> 'type'::text) = ANY (ARRAY['text'::text, 'file'::text, 'data'::text])) AND ((content ->> 'kind'::text) <> ''::text)), false)),
-    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text)),
-    CONSTRAINT messages_timestamp_finite CHECK (isfinite("timestamp"))
-)
-WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.05');
-
-
---
--- Name: TABLE messages; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.messages IS 'Every message in and out. Inserting an outgoing row sends it; inserting an incoming one asks the agent for an answer; the outcome is written back to status.';
-
-
---
--- Name: COLUMN messages.external_id; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.external_id IS 'The provider''s id (wamid …), unique within the organization''s address; null until the provider accepted the message.';
-
-
---
--- Name: COLUMN messages.content; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.content IS '{"version":"1","type":"text"|"file"|"data","kind":…,…}: one part per message.';
-
-
---
--- Name: COLUMN messages.status; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.status IS 'Map of state to time: pending, accepted, sent, delivered, read, failed (with errors) …. It only grows; a row inserted without pending is inert.';
-
-
---
--- Name: COLUMN messages."timestamp"; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages."timestamp" IS 'The provider''s time for what came in. On an outgoing row a future value schedules the message.';
 
 
 --
@@ -3561,6 +7208,284 @@ COMMENT ON FUNCTION secrets.take(p_organization uuid, p_subject text, p_key text
 
 
 --
+-- Name: after_delete_on_messages(); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.after_delete_on_messages() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update storage.objects o set unused_since = now()
+  from removed r
+  where r.content ->> 'type' = 'file' and o.organization_id = r.organization_id and o.bucket_id = 'media'
+    and o.name = storage.name_of(r.content #>> '{file,uri}') and o.unused_since is null;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_delete_on_messages(); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.after_delete_on_messages() IS 'Files of deleted messages may have no use any more; storage.collect looks closely.';
+
+
+--
+-- Name: after_delete_on_objects(); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.after_delete_on_objects() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into bus.tasks as t (queue, organization_id, key, subject, single)
+  values ('sweep', '00000000-0000-0000-0000-000000000000', old.name, old.name, true)
+  on conflict (organization_id, queue, key) where single do nothing;
+  perform bus.ring('sweep');
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_delete_on_objects(); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.after_delete_on_objects() IS 'A row that goes, by whatever road, takes its file with it.';
+
+
+--
+-- Name: after_file_on_messages(); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.after_file_on_messages() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update storage.objects o set unused_since = null
+  where o.organization_id = new.organization_id and o.bucket_id = 'media' and o.name = storage.name_of(new.content #>> '{file,uri}')
+    and o.unused_since is not null;
+  return null;
+end
+$$;
+
+
+--
+-- Name: after_insert_on_messages(); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.after_insert_on_messages() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update storage.objects o set unused_since = null
+  from inserted n
+  where n.content ->> 'type' = 'file' and o.organization_id = n.organization_id and o.bucket_id = 'media'
+    and o.name = storage.name_of(n.content #>> '{file,uri}') and o.unused_since is not null;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_insert_on_messages(); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.after_insert_on_messages() IS 'A file that a message refers to is in use.';
+
+
+--
+-- Name: check_file(public.messages); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.check_file(m public.messages) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  name text := storage.name_of(m.content #>> '{file,uri}');
+  o storage.objects;
+  most bigint;
+begin
+  if name is null then
+    return;
+  end if;
+  if name not like 'organizations/' || m.organization_id || '/attachments/%' then
+    perform public.refuse_content('content.file.uri', 'is not a file of this organization');
+  end if;
+  if m.direction <> 'outgoing' or not m.status ? 'pending' or m.service = 'local' then
+    return;
+  end if;
+  select * into o from storage.objects x where x.organization_id = m.organization_id and x.bucket_id = 'media' and x.name = check_file.name for key share;
+  if o.name is null or o.state <> 'ready' then
+    perform public.refuse_content('content.file.uri', 'names a file that is not stored: upload it first');
+  end if;
+  most := storage.most_bytes(m.content ->> 'kind');
+  if m.service = 'whatsapp' and o.size > most then
+    perform public.refuse_content('content.file', format('has %s bytes; WhatsApp takes at most %s for kind %s', o.size, most, m.content ->> 'kind'));
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION check_file(m public.messages); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.check_file(m public.messages) IS 'Refuses a file of another organization, and on what is to be sent one that is missing or too large.';
+
+
+--
+-- Name: collect(interval); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.collect(p_age interval DEFAULT '1 day'::interval) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  o storage.objects;
+  n int := 0;
+begin
+  for o in
+    select * from storage.objects x where x.unused_since < now() - p_age order by x.unused_since limit 1000 for update skip locked
+  loop
+    -- Looked at after the lock: a message that refers to it from now on waits for us, and is refused.
+    if exists (
+      select from public.messages m
+      where m.organization_id = o.organization_id and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' = 'internal://media/' || o.name
+    ) then
+      update storage.objects x set unused_since = null where (x.organization_id, x.bucket_id, x.name) = (o.organization_id, o.bucket_id, o.name);
+    else
+      delete from storage.objects x where (x.organization_id, x.bucket_id, x.name) = (o.organization_id, o.bucket_id, o.name);
+      n := n + 1;
+    end if;
+  end loop;
+  return n;
+end
+$$;
+
+
+--
+-- Name: FUNCTION collect(p_age interval); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.collect(p_age interval) IS 'Removes files that no message has referred to for this long. Called once a minute; returns how many.';
+
+
+--
+-- Name: most_bytes(text); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.most_bytes(p_kind text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select case p_kind when 'audio' then 16000000 when 'image' then 5000000 when 'sticker' then 500000 when 'video' then 16000000 else 100000000 end
+$$;
+
+
+--
+-- Name: FUNCTION most_bytes(p_kind text); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.most_bytes(p_kind text) IS 'The most bytes that WhatsApp takes for a kind of file (Cloud API, media).';
+
+
+--
+-- Name: name_of(text); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.name_of(p_uri text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select case when p_uri like 'internal://media/%' then substr(p_uri, 18) end
+$$;
+
+
+--
+-- Name: FUNCTION name_of(p_uri text); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.name_of(p_uri text) IS 'The object that a content''s file.uri names; null for links and for ids of a provider.';
+
+
+--
+-- Name: reserve(uuid, text, bigint, text, text); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.reserve(p_organization uuid, p_name text, p_size bigint, p_mime_type text, p_file_name text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  o storage.objects;
+begin
+  -- A file that is being collected must be gone before one of the same name may be written.
+  if exists (select from bus.tasks t where (t.organization_id, t.queue, t.key) = ('00000000-0000-0000-0000-000000000000', 'sweep', p_name)) then
+    return 'wait';
+  end if;
+  insert into storage.objects as x (organization_id, name, size, mime_type, file_name)
+  values (p_organization, p_name, p_size, p_mime_type, p_file_name)
+  on conflict (organization_id, bucket_id, name) do update set unused_since = case when x.unused_since is null then null else now() end
+  returning * into o;
+  return case when o.state = 'ready' then 'ready' else 'write' end;
+end
+$$;
+
+
+--
+-- Name: FUNCTION reserve(p_organization uuid, p_name text, p_size bigint, p_mime_type text, p_file_name text); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.reserve(p_organization uuid, p_name text, p_size bigint, p_mime_type text, p_file_name text) IS 'Before a file is written: write (do it), ready (it is there already), wait (an older one of this name is being removed).';
+
+
+--
+-- Name: stored(uuid, text); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.stored(p_organization uuid, p_name text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update storage.objects set state = 'ready', updated_at = now() where organization_id = p_organization and bucket_id = 'media' and name = p_name
+$$;
+
+
+--
+-- Name: FUNCTION stored(p_organization uuid, p_name text); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.stored(p_organization uuid, p_name text) IS 'The bytes of a reserved file are where they belong.';
+
+
+--
+-- Name: upload_key(jsonb); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.upload_key(p_file jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select storage.name_of(p_file ->> 'uri') || ' ' || coalesce(p_file ->> 'mime_type', '')
+$$;
+
+
+--
+-- Name: FUNCTION upload_key(p_file jsonb); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.upload_key(p_file jsonb) IS 'What an upload is of: the object, and what it is said to be.';
+
+
+--
 -- Name: users; Type: TABLE; Schema: auth; Owner: -
 --
 
@@ -3653,7 +7578,8 @@ CREATE TABLE bus.journal (
     id bigint NOT NULL,
     received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     app_id text,
-    body bytea NOT NULL
+    body bytea NOT NULL,
+    source text DEFAULT 'whatsapp'::text NOT NULL
 );
 ALTER TABLE ONLY bus.journal ALTER COLUMN body SET STORAGE EXTERNAL;
 
@@ -3670,6 +7596,13 @@ COMMENT ON TABLE bus.journal IS 'What came in from outside, byte for byte, befor
 --
 
 COMMENT ON COLUMN bus.journal.app_id IS 'The Meta app whose secret signed it, where it is known.';
+
+
+--
+-- Name: COLUMN journal.source; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.journal.source IS 'Which channel''s webhook it came by: whatsapp, instagram, or the name of a connector''s service.';
 
 
 --
@@ -3830,7 +7763,8 @@ CREATE TABLE bus.tasks (
     suspect boolean DEFAULT false NOT NULL,
     held_since timestamp with time zone,
     errors jsonb,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    waits_for text
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.0', autovacuum_analyze_threshold='20000');
 
@@ -3924,6 +7858,13 @@ COMMENT ON COLUMN bus.tasks.suspect IS 'Whether it had a worker already when it 
 --
 
 COMMENT ON COLUMN bus.tasks.held_since IS 'Since when a send with an unknown outcome waits for a receipt to settle it. Held tasks do not block their key.';
+
+
+--
+-- Name: COLUMN tasks.waits_for; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. Its end makes the task due.';
 
 
 --
@@ -4045,27 +7986,31 @@ COMMENT ON TABLE public.contacts IS 'The address book: people, each with any num
 
 
 --
--- Name: contacts_addresses; Type: TABLE; Schema: public; Owner: -
+-- Name: conversations_windows; Type: VIEW; Schema: public; Owner: -
 --
 
-CREATE TABLE public.contacts_addresses (
-    organization_id uuid NOT NULL,
-    contact_id uuid,
-    service public.service NOT NULL,
-    address text NOT NULL,
-    extra jsonb,
-    status text DEFAULT 'active'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT contacts_addresses_address_check CHECK ((address <> ''::text))
-);
+CREATE VIEW public.conversations_windows WITH (security_invoker='true') AS
+ SELECT c.organization_id,
+    c.id AS conversation_id,
+        CASE
+            WHEN (w.closes_at > now()) THEN 'open'::text
+            WHEN ((w.opened_at IS NOT NULL) OR public.window_is_closed(c.organization_id, c.organization_address, c.contact_address)) THEN 'closed'::text
+            ELSE 'unknown'::text
+        END AS state,
+    w.opened_at,
+    w.closes_at
+   FROM (public.conversations c
+     CROSS JOIN LATERAL ( SELECT o.o AS opened_at,
+            (o.o + '24:00:00'::interval) AS closes_at
+           FROM public.window_opened_at(c.organization_id, c.organization_address, c.contact_address) o(o)) w)
+  WHERE ((c.service = ANY (ARRAY['whatsapp'::public.service, 'instagram'::public.service])) AND (c.group_address IS NULL));
 
 
 --
--- Name: TABLE contacts_addresses; Type: COMMENT; Schema: public; Owner: -
+-- Name: VIEW conversations_windows; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON TABLE public.contacts_addresses IS 'Where people write from: digits of a phone or a business-scoped user id. Exists from the first message on; a contact is linked later, or never.';
+COMMENT ON VIEW public.conversations_windows IS 'The 24-hour window of each conversation: open, closed (only templates get through), or unknown (nobody has written since the number was connected, less than a day ago).';
 
 
 --
@@ -4093,6 +8038,43 @@ COMMENT ON TABLE public.logs IS 'What the organization should know of: failures,
 
 
 --
+-- Name: numbers; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.numbers WITH (security_invoker='true') AS
+ SELECT a.organization_id,
+    a.service,
+    a.address,
+    (a.extra ->> 'phone_number'::text) AS phone_number,
+    (a.extra ->> 'verified_name'::text) AS verified_name,
+    COALESCE((a.extra ->> 'environment'::text), 'production'::text) AS environment,
+        CASE
+            WHEN ((a.status = 'connected'::text) AND (jsonb_typeof((a.extra -> 'attention'::text)) = 'object'::text)) THEN 'needs attention'::text
+            ELSE a.status
+        END AS state,
+    COALESCE((a.extra #>> '{attention,reason}'::text[]), (a.extra #>> '{disconnected,by}'::text[])) AS reason,
+    NULLIF((a.extra ->> 'default_agent_id'::text), ''::text) AS agent_id,
+    (a.extra ->> 'quality_rating'::text) AS quality,
+    public.messages_a_second(a.extra) AS messages_a_second,
+    COALESCE((a.extra ->> 'whatsapp_business_manager_messaging_limit'::text), (a.extra ->> 'messaging_limit_tier'::text)) AS messaging_limit,
+    (a.extra ->> 'name_status'::text) AS name_status,
+    (a.extra -> 'health_status'::text) AS health,
+    (a.extra -> 'profile'::text) AS profile,
+    (a.extra -> 'sync'::text) AS sync,
+    bus.as_time((a.extra ->> 'refreshed_at'::text)) AS refreshed_at,
+    bus.as_time((a.extra ->> 'checked_at'::text)) AS checked_at
+   FROM public.organizations_addresses a
+  WHERE (a.service <> 'local'::public.service);
+
+
+--
+-- Name: VIEW numbers; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.numbers IS 'The connected accounts at a glance: environment, state (pending, connected, disconnected, needs attention) with its reason, agent, quality, pace, and how far the import of a phone''s history and contacts is.';
+
+
+--
 -- Name: onboarding_tokens; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -4116,36 +8098,6 @@ CREATE TABLE public.onboarding_tokens (
 --
 
 COMMENT ON TABLE public.onboarding_tokens IS 'Links by which somebody outside connects a number to the organization. The id is the secret of the link, so it is random.';
-
-
---
--- Name: organizations_addresses; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.organizations_addresses (
-    organization_id uuid NOT NULL,
-    service public.service NOT NULL,
-    address text NOT NULL,
-    extra jsonb,
-    status text DEFAULT 'connected'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT organizations_addresses_address_check CHECK ((address <> ''::text))
-);
-
-
---
--- Name: TABLE organizations_addresses; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.organizations_addresses IS 'Connected accounts: for WhatsApp the address is Meta''s phone number id, for local the organization''s id.';
-
-
---
--- Name: COLUMN organizations_addresses.extra; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.organizations_addresses.extra IS 'WhatsApp: waba_id, business_id, phone_number (digits), verified_name, flow_type, access_token (sealed on the way in).';
 
 
 --
@@ -4179,6 +8131,81 @@ CREATE TABLE public.refinery_schema_history (
     applied_on character varying(255),
     checksum character varying(255)
 );
+
+
+--
+-- Name: templates; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.templates (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    organization_address text NOT NULL,
+    waba_id text NOT NULL,
+    external_id text,
+    name text NOT NULL,
+    language text NOT NULL,
+    category text NOT NULL,
+    parameter_format text,
+    components jsonb,
+    brief text,
+    status text DEFAULT 'submitting'::text NOT NULL,
+    quality text,
+    rejected_reason text,
+    error jsonb,
+    extra jsonb,
+    synced_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT templates_category_check CHECK ((category = ANY (ARRAY['MARKETING'::text, 'UTILITY'::text, 'AUTHENTICATION'::text]))),
+    CONSTRAINT templates_components_array CHECK (((components IS NULL) OR (jsonb_typeof(components) = 'array'::text))),
+    CONSTRAINT templates_has_content CHECK (((components IS NOT NULL) OR (brief IS NOT NULL))),
+    CONSTRAINT templates_language_check CHECK ((language ~ '^[a-z]{2,3}(_[A-Za-z]{2,4})?$'::text)),
+    CONSTRAINT templates_name_check CHECK ((name ~ '^[a-z0-9_]{1,512}$'::text)),
+    CONSTRAINT templates_parameter_format_check CHECK ((parameter_format = ANY (ARRAY['POSITIONAL'::text, 'NAMED'::text])))
+);
+
+
+--
+-- Name: TABLE templates; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.templates IS 'Message templates of a WhatsApp business account. Inserting a row submits it, updating category or components edits it, deleting it deletes that language at Meta; the row shows what Meta said. Synchronised from Meta.';
+
+
+--
+-- Name: COLUMN templates.organization_address; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.templates.organization_address IS 'A number of the account, whose token is used.';
+
+
+--
+-- Name: COLUMN templates.brief; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.templates.brief IS 'Instead of components: what the message is for. A model drafts the components; the row becomes a draft for a person to submit.';
+
+
+--
+-- Name: COLUMN templates.status; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.templates.status IS 'Meta''s, in upper case (PENDING, APPROVED, REJECTED, PAUSED …), or ours: drafting, draft, submitting, editing, failed. Set a draft to submitting to submit it.';
+
+
+--
+-- Name: COLUMN templates.error; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.templates.error IS 'Why the last submission, edit or draft failed: {code, title, message}.';
+
+
+--
+-- Name: COLUMN templates.extra; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.templates.extra IS 'What Meta told besides. Updates merge.';
 
 
 --
@@ -4220,6 +8247,76 @@ CREATE TABLE secrets.api_key_owners (
 --
 
 COMMENT ON TABLE secrets.api_key_owners IS 'Directory: which organization a key belongs to. No organization in its key because it is what finds one.';
+
+
+--
+-- Name: objects; Type: TABLE; Schema: storage; Owner: -
+--
+
+CREATE TABLE storage.objects (
+    organization_id uuid NOT NULL,
+    bucket_id text DEFAULT 'media'::text NOT NULL,
+    name text NOT NULL,
+    state text DEFAULT 'writing'::text NOT NULL,
+    size bigint,
+    mime_type text,
+    file_name text,
+    unused_since timestamp with time zone DEFAULT now(),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT objects_name CHECK (((name ~~ (('organizations/'::text || organization_id) || '/attachments/%'::text)) AND (name !~ '(^|/)\.\.?(/|$)'::text))),
+    CONSTRAINT objects_state_check CHECK ((state = ANY (ARRAY['writing'::text, 'ready'::text])))
+);
+
+
+--
+-- Name: TABLE objects; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON TABLE storage.objects IS 'Stored files: organizations/<organization>/attachments/<id>, the id being the unpadded base64url SHA-256 of the bytes unless a client chose its own.';
+
+
+--
+-- Name: COLUMN objects.state; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON COLUMN storage.objects.state IS 'writing while the bytes are on their way, ready afterwards.';
+
+
+--
+-- Name: COLUMN objects.unused_since; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON COLUMN storage.objects.unused_since IS 'Since when no message refers to it. A day later it is collected.';
+
+
+--
+-- Name: uploads; Type: TABLE; Schema: storage; Owner: -
+--
+
+CREATE TABLE storage.uploads (
+    organization_id uuid NOT NULL,
+    organization_address text NOT NULL,
+    upload_key text NOT NULL,
+    media_id text,
+    expires_at timestamp with time zone NOT NULL,
+    error jsonb,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE uploads; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON TABLE storage.uploads IS 'Files that were given to a provider for a number, and by which id it knows them until when. A thousand recipients cost one upload.';
+
+
+--
+-- Name: COLUMN uploads.error; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON COLUMN storage.uploads.error IS 'Why the upload is hopeless, in the shape of status.errors.';
 
 
 --
@@ -4397,6 +8494,14 @@ ALTER TABLE ONLY public.onboarding_tokens
 
 
 --
+-- Name: operations operations_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.operations
+    ADD CONSTRAINT operations_pkey PRIMARY KEY (organization_id, id);
+
+
+--
 -- Name: organizations_addresses organizations_addresses_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -4429,6 +8534,14 @@ ALTER TABLE ONLY public.refinery_schema_history
 
 
 --
+-- Name: templates templates_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_pkey PRIMARY KEY (organization_id, id);
+
+
+--
 -- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -4458,6 +8571,22 @@ ALTER TABLE ONLY secrets.api_keys
 
 ALTER TABLE ONLY secrets.credentials
     ADD CONSTRAINT credentials_pkey PRIMARY KEY (organization_id, subject, subject_key, path);
+
+
+--
+-- Name: objects objects_pkey; Type: CONSTRAINT; Schema: storage; Owner: -
+--
+
+ALTER TABLE ONLY storage.objects
+    ADD CONSTRAINT objects_pkey PRIMARY KEY (organization_id, bucket_id, name);
+
+
+--
+-- Name: uploads uploads_pkey; Type: CONSTRAINT; Schema: storage; Owner: -
+--
+
+ALTER TABLE ONLY storage.uploads
+    ADD CONSTRAINT uploads_pkey PRIMARY KEY (organization_id, organization_address, upload_key);
 
 
 --
@@ -4552,13 +8681,6 @@ CREATE INDEX contacts_addresses_phone_number ON public.contacts_addresses USING 
 
 
 --
--- Name: contacts_addresses_replaced_by; Type: INDEX; Schema: public; Owner: -
---
-
-CREATE INDEX contacts_addresses_replaced_by ON public.contacts_addresses USING btree (organization_id, ((extra ->> 'replaced_by_bsuid'::text))) WHERE (service = 'whatsapp'::public.service);
-
-
---
 -- Name: conversations_active_contact; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -4629,10 +8751,24 @@ CREATE UNIQUE INDEX messages_external_id ON public.messages USING btree (organiz
 
 
 --
+-- Name: messages_file; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX messages_file ON public.messages USING btree (organization_id, ((content #>> '{file,uri}'::text[]))) WHERE ((content ->> 'type'::text) = 'file'::text);
+
+
+--
 -- Name: messages_newest; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX messages_newest ON public.messages USING btree (organization_id, "timestamp" DESC);
+
+
+--
+-- Name: operations_finished; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX operations_finished ON public.operations USING btree (organization_id, finished_at);
 
 
 --
@@ -4650,10 +8786,45 @@ CREATE INDEX organizations_addresses_waba_id ON public.organizations_addresses U
 
 
 --
+-- Name: templates_address; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX templates_address ON public.templates USING btree (organization_id, organization_address);
+
+
+--
+-- Name: templates_external_id; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX templates_external_id ON public.templates USING btree (organization_id, external_id) WHERE (external_id IS NOT NULL);
+
+
+--
+-- Name: templates_name; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX templates_name ON public.templates USING btree (organization_id, waba_id, name, language);
+
+
+--
 -- Name: api_key_owners_key; Type: INDEX; Schema: secrets; Owner: -
 --
 
 CREATE INDEX api_key_owners_key ON secrets.api_key_owners USING btree (organization_id, id);
+
+
+--
+-- Name: objects_unused; Type: INDEX; Schema: storage; Owner: -
+--
+
+CREATE INDEX objects_unused ON storage.objects USING btree (unused_since) WHERE (unused_since IS NOT NULL);
+
+
+--
+-- Name: uploads_expiry; Type: INDEX; Schema: storage; Owner: -
+--
+
+CREATE INDEX uploads_expiry ON storage.uploads USING btree (expires_at);
 
 
 --
@@ -4664,6 +8835,20 @@ CREATE TRIGGER request_intake AFTER INSERT ON bus.journal REFERENCING NEW TABLE 
 
 
 --
+-- Name: templates before_write; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER before_write BEFORE INSERT OR UPDATE ON public.templates FOR EACH ROW EXECUTE FUNCTION public.before_write_templates();
+
+
+--
+-- Name: messages change_dispatch; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER change_dispatch BEFORE UPDATE ON public.messages FOR EACH ROW WHEN (((old.direction = 'outgoing'::public.direction) AND (new.external_id IS NULL) AND (new.status IS DISTINCT FROM old.status) AND ((new.status ? 'canceled'::text) OR (old.status ? 'failed'::text)))) EXECUTE FUNCTION public.before_verb_on_messages();
+
+
+--
 -- Name: contacts_addresses cleanup_unlinked_address_if_empty; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -4671,10 +8856,31 @@ CREATE TRIGGER cleanup_unlinked_address_if_empty AFTER UPDATE ON public.contacts
 
 
 --
+-- Name: organizations_addresses follow_status; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER follow_status AFTER UPDATE ON public.organizations_addresses FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION public.after_write_organizations_addresses();
+
+
+--
+-- Name: organizations_addresses follow_tier; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER follow_tier AFTER INSERT OR UPDATE ON public.organizations_addresses FOR EACH ROW EXECUTE FUNCTION public.after_extra_on_organizations_addresses();
+
+
+--
 -- Name: agents forget_credentials; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER forget_credentials AFTER DELETE ON public.agents FOR EACH ROW EXECUTE FUNCTION secrets.forget('id');
+
+
+--
+-- Name: operations forget_credentials; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER forget_credentials AFTER DELETE ON public.operations FOR EACH ROW EXECUTE FUNCTION secrets.forget('id');
 
 
 --
@@ -4709,7 +8915,7 @@ CREATE TRIGGER handle_new_conversation BEFORE INSERT ON public.conversations FOR
 -- Name: messages handle_new_message; Type: TRIGGER; Schema: public; Owner: -
 --
 
-CREATE TRIGGER handle_new_message BEFORE INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION public.before_insert_on_messages();
+CREATE TRIGGER handle_new_message BEFORE INSERT ON public.messages FOR EACH ROW WHEN ((current_setting('tidings.filed'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.before_insert_on_messages();
 
 
 --
@@ -4723,7 +8929,7 @@ CREATE TRIGGER handle_new_organization AFTER INSERT ON public.organizations FOR 
 -- Name: organizations_addresses keep_directory; Type: TRIGGER; Schema: public; Owner: -
 --
 
-CREATE TRIGGER keep_directory AFTER INSERT OR DELETE OR UPDATE ON public.organizations_addresses FOR EACH ROW EXECUTE FUNCTION public.after_write_organizations_addresses();
+CREATE TRIGGER keep_directory AFTER INSERT OR DELETE ON public.organizations_addresses FOR EACH ROW EXECUTE FUNCTION public.after_write_organizations_addresses();
 
 
 --
@@ -4741,6 +8947,13 @@ CREATE TRIGGER merge BEFORE UPDATE ON public.messages FOR EACH ROW EXECUTE FUNCT
 
 
 --
+-- Name: messages release_files; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER release_files AFTER DELETE ON public.messages REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION storage.after_delete_on_messages();
+
+
+--
 -- Name: messages request_receipt; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -4755,10 +8968,31 @@ CREATE TRIGGER request_work AFTER INSERT ON public.messages REFERENCING NEW TABL
 
 
 --
+-- Name: operations request_work; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER request_work AFTER INSERT ON public.operations REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.after_insert_on_operations();
+
+
+--
+-- Name: templates request_work; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER request_work AFTER INSERT OR DELETE OR UPDATE ON public.templates FOR EACH ROW EXECUTE FUNCTION public.after_write_templates();
+
+
+--
 -- Name: agents seal; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON public.agents FOR EACH ROW EXECUTE FUNCTION public.before_write_agents();
+
+
+--
+-- Name: operations seal; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER seal BEFORE INSERT ON public.operations FOR EACH ROW EXECUTE FUNCTION public.before_insert_on_operations();
 
 
 --
@@ -4839,10 +9073,31 @@ CREATE TRIGGER unlink_addresses BEFORE DELETE ON public.contacts FOR EACH ROW EX
 
 
 --
+-- Name: messages use_file; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER use_file AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((((new.content ->> 'type'::text) = 'file'::text) AND ((new.content #>> '{file,uri}'::text[]) IS DISTINCT FROM (old.content #>> '{file,uri}'::text[])))) EXECUTE FUNCTION storage.after_file_on_messages();
+
+
+--
+-- Name: messages use_files; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER use_files AFTER INSERT ON public.messages REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION storage.after_insert_on_messages();
+
+
+--
 -- Name: api_keys write; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER write INSTEAD OF INSERT OR DELETE OR UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.write_api_keys();
+
+
+--
+-- Name: objects sweep; Type: TRIGGER; Schema: storage; Owner: -
+--
+
+CREATE TRIGGER sweep AFTER DELETE ON storage.objects FOR EACH ROW EXECUTE FUNCTION storage.after_delete_on_objects();
 
 
 --
@@ -4990,6 +9245,14 @@ ALTER TABLE ONLY public.onboarding_tokens
 
 
 --
+-- Name: operations operations_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.operations
+    ADD CONSTRAINT operations_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
 -- Name: organizations_addresses organizations_addresses_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -5003,6 +9266,22 @@ ALTER TABLE ONLY public.organizations_addresses
 
 ALTER TABLE ONLY public.quick_replies
     ADD CONSTRAINT quick_replies_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
+-- Name: templates templates_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
+-- Name: templates templates_organization_id_organization_address_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_organization_id_organization_address_fkey FOREIGN KEY (organization_id, organization_address) REFERENCES public.organizations_addresses(organization_id, address) ON DELETE CASCADE;
 
 
 --
@@ -5038,6 +9317,22 @@ ALTER TABLE ONLY secrets.credentials
 
 
 --
+-- Name: objects objects_organization_id_fkey; Type: FK CONSTRAINT; Schema: storage; Owner: -
+--
+
+ALTER TABLE ONLY storage.objects
+    ADD CONSTRAINT objects_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
+-- Name: uploads uploads_organization_id_fkey; Type: FK CONSTRAINT; Schema: storage; Owner: -
+--
+
+ALTER TABLE ONLY storage.uploads
+    ADD CONSTRAINT uploads_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
 -- Name: FUNCTION accept(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5056,6 +9351,13 @@ REVOKE ALL ON FUNCTION bus.admit(p_tids tid[], p_now timestamp with time zone) F
 --
 
 REVOKE ALL ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_external_id text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION adrift(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.adrift(p_events jsonb) FROM PUBLIC;
 
 
 --
@@ -5094,6 +9396,13 @@ REVOKE ALL ON FUNCTION bus.answer(p_conversation public.conversations, p_agent u
 
 
 --
+-- Name: FUNCTION apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.apply_change(p_organization uuid, p_address text, p_external_id text, p_change jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION apply_early(o bus.orphans); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5101,10 +9410,31 @@ REVOKE ALL ON FUNCTION bus.apply_early(o bus.orphans) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION arrival(p_address text, p_external_id text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.arrival(p_address text, p_external_id text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION as_time(p_text text); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.as_time(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ask_agent(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION await_uploads(p_claimed bus.claimed[]); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.await_uploads(p_claimed bus.claimed[]) FROM PUBLIC;
 
 
 --
@@ -5171,6 +9501,20 @@ REVOKE ALL ON FUNCTION bus.claim_intake(p_worker uuid, p_limit integer, p_after 
 
 
 --
+-- Name: FUNCTION claim_manage(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_manage(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION claim_media(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_media(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION claim_receipts(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5185,6 +9529,20 @@ REVOKE ALL ON FUNCTION bus.claim_seal(p_worker uuid, p_limit integer, p_after uu
 
 
 --
+-- Name: FUNCTION claim_sweep(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_sweep(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION enqueue(p_queue text, p_organization uuid, p_key text, p_subject text); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5196,6 +9554,13 @@ REVOKE ALL ON FUNCTION bus.enqueue(p_queue text, p_organization uuid, p_key text
 --
 
 REVOKE ALL ON FUNCTION bus.fail_unknown(p_organization uuid, p_task bigint, p_message uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION fetch_media(p_organization uuid, p_message uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.fetch_media(p_organization uuid, p_message uuid) FROM PUBLIC;
 
 
 --
@@ -5227,6 +9592,20 @@ REVOKE ALL ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) FROM P
 
 
 --
+-- Name: FUNCTION finish_manage(p_results jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_manage(p_results jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finish_media(p_results jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_media(p_results jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION finish_seal(p_results jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5238,6 +9617,13 @@ REVOKE ALL ON FUNCTION bus.finish_seal(p_results jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.finish_unsent(p_results jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finish_upload(p_results jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_upload(p_results jsonb) FROM PUBLIC;
 
 
 --
@@ -5262,6 +9648,13 @@ REVOKE ALL ON FUNCTION bus.is_paused(p_extra jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION learn(p_organization uuid, p_learned jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION log_message(p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5273,6 +9666,20 @@ REVOKE ALL ON FUNCTION bus.log_message(p_organization uuid, p_message uuid, p_le
 --
 
 REVOKE ALL ON FUNCTION bus.mark_unknown(p_organization uuid, p_message uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION meet(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text, p_extra jsonb, p_creates boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.meet(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text, p_extra jsonb, p_creates boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION merge_all(p_old jsonb, p_new jsonb[]); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.merge_all(p_old jsonb, p_new jsonb[]) FROM PUBLIC;
 
 
 --
@@ -5290,10 +9697,24 @@ REVOKE ALL ON FUNCTION bus.note(p_errors jsonb, p_error text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION numbers_of(p_event jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.numbers_of(p_event jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION opens(l bus.lanes); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.opens(l bus.lanes) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION orphan(p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.orphan(p_organization uuid, p_address text, p_external_id text, p_status jsonb, p_change jsonb, p_extra jsonb) FROM PUBLIC;
 
 
 --
@@ -5339,6 +9760,13 @@ REVOKE ALL ON FUNCTION bus.renew(p_queue text, p_worker uuid, p_tasks jsonb) FRO
 
 
 --
+-- Name: FUNCTION replace_placeholders(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.replace_placeholders(p_events jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION replay_dead(p_queue text, p_ids bigint[], p_since timestamp with time zone); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5381,6 +9809,20 @@ REVOKE ALL ON FUNCTION bus.route(p_service public.service, p_address text) FROM 
 
 
 --
+-- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION settle(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.settle(p_events jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION settle_unknown(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5402,6 +9844,27 @@ REVOKE ALL ON FUNCTION bus.status() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.step(p_organization uuid, p_operation uuid, p_step text, p_value jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_accounts(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_accounts(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_changes(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_changes(p_events jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION store_contacts(p_events jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -5416,10 +9879,45 @@ REVOKE ALL ON FUNCTION bus.store_events(p_events jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION store_groups(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_groups(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_logs(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_logs(p_events jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION store_messages(p_events jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.store_messages(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_numbers(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_numbers(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_progress(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_progress(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_renames(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_renames(p_events jsonb) FROM PUBLIC;
 
 
 --
@@ -5430,10 +9928,45 @@ REVOKE ALL ON FUNCTION bus.store_statuses(p_events jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION store_strays(p_strays jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_strays(p_strays jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_sync(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_sync(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_templates(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_templates(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION waits_for_media(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION wake(p_queue text, p_worker uuid); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.wake(p_queue text, p_worker uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text) FROM PUBLIC;
 
 
 --
@@ -5444,10 +9977,24 @@ REVOKE ALL ON FUNCTION public.after_delete_on_organizations() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION after_extra_on_organizations_addresses(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_extra_on_organizations_addresses() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION after_insert_on_messages(); Type: ACL; Schema: public; Owner: -
 --
 
 REVOKE ALL ON FUNCTION public.after_insert_on_messages() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_insert_on_operations(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_insert_on_operations() FROM PUBLIC;
 
 
 --
@@ -5458,10 +10005,24 @@ REVOKE ALL ON FUNCTION public.after_insert_on_organizations() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION after_operation(p_organization uuid, p_operation uuid); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_operation(p_organization uuid, p_operation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION after_read_on_messages(); Type: ACL; Schema: public; Owner: -
 --
 
 REVOKE ALL ON FUNCTION public.after_read_on_messages() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_template_operation(o public.operations); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_template_operation(o public.operations) FROM PUBLIC;
 
 
 --
@@ -5476,6 +10037,13 @@ REVOKE ALL ON FUNCTION public.after_unlink_on_contacts_addresses() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION public.after_write_organizations_addresses() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_write_templates(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_write_templates() FROM PUBLIC;
 
 
 --
@@ -5507,10 +10075,24 @@ REVOKE ALL ON FUNCTION public.before_insert_on_messages() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION before_insert_on_operations(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.before_insert_on_operations() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION before_update_on_messages(); Type: ACL; Schema: public; Owner: -
 --
 
 REVOKE ALL ON FUNCTION public.before_update_on_messages() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION before_verb_on_messages(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.before_verb_on_messages() FROM PUBLIC;
 
 
 --
@@ -5535,6 +10117,13 @@ REVOKE ALL ON FUNCTION public.before_write_organizations_addresses() FROM PUBLIC
 
 
 --
+-- Name: FUNCTION before_write_templates(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.before_write_templates() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION before_write_webhooks(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -5542,10 +10131,45 @@ REVOKE ALL ON FUNCTION public.before_write_webhooks() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION check_content(p_content jsonb, p_direction public.direction); Type: ACL; Schema: public; Owner: -
+-- Name: FUNCTION block_contact(organization_id uuid, organization_address text, contact_address text); Type: ACL; Schema: public; Owner: -
 --
 
-REVOKE ALL ON FUNCTION public.check_content(p_content jsonb, p_direction public.direction) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.block_contact(organization_id uuid, organization_address text, contact_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION cancel_message(organization_id uuid, message_id uuid); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.cancel_message(organization_id uuid, message_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_content(p_content jsonb, p_direction public.direction, p_sends boolean); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.check_content(p_content jsonb, p_direction public.direction, p_sends boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_number(organization_id uuid, organization_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.check_number(organization_id uuid, organization_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION content_schema(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.content_schema() FROM PUBLIC;
 
 
 --
@@ -5553,6 +10177,34 @@ REVOKE ALL ON FUNCTION public.check_content(p_content jsonb, p_direction public.
 --
 
 REVOKE ALL ON FUNCTION public.conversation_for(p_organization uuid, p_service public.service, p_address text, p_contact text, p_group text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION disconnect_number(p_organization uuid, p_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.disconnect_number(p_organization uuid, p_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION find_address(p_organization uuid, p_service public.service, p_phone text, p_user_id text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.find_address(p_organization uuid, p_service public.service, p_phone text, p_user_id text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION merge_addresses(p_organization uuid, p_service public.service, p_from text, p_into text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.merge_addresses(p_organization uuid, p_service public.service, p_from text, p_into text) FROM PUBLIC;
 
 
 --
@@ -5577,6 +10229,48 @@ REVOKE ALL ON FUNCTION public.merge_update_jsonb(target jsonb, path text[], obje
 
 
 --
+-- Name: FUNCTION messages_a_second(p_extra jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.messages_a_second(p_extra jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION one_of(p_values jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.one_of(p_values jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION operate(p_organization uuid, p_address text, p_kind text, p_input jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.operate(p_organization uuid, p_address text, p_kind text, p_input jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION phone_variants(p_phone text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.phone_variants(p_phone text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refresh_number(organization_id uuid, organization_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.refresh_number(organization_id uuid, organization_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refresh_numbers(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.refresh_numbers() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION refuse_content(p_field text, p_problem text); Type: ACL; Schema: public; Owner: -
 --
 
@@ -5584,10 +10278,24 @@ REVOKE ALL ON FUNCTION public.refuse_content(p_field text, p_problem text) FROM 
 
 
 --
--- Name: FUNCTION require_string(p_content jsonb, p_path text[], p_empty boolean); Type: ACL; Schema: public; Owner: -
+-- Name: FUNCTION retry_message(organization_id uuid, message_id uuid); Type: ACL; Schema: public; Owner: -
 --
 
-REVOKE ALL ON FUNCTION public.require_string(p_content jsonb, p_path text[], p_empty boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.retry_message(organization_id uuid, message_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION schema_problem(p_value jsonb, p_schema jsonb, p_path text, p_defs jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.schema_problem(p_value jsonb, p_schema jsonb, p_path text, p_defs jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION schema_types(p_types jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.schema_types(p_types jsonb) FROM PUBLIC;
 
 
 --
@@ -5595,6 +10303,41 @@ REVOKE ALL ON FUNCTION public.require_string(p_content jsonb, p_path text[], p_e
 --
 
 REVOKE ALL ON FUNCTION public.set_updated_at() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION sync_templates(organization_id uuid, organization_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.sync_templates(organization_id uuid, organization_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unblock_contact(organization_id uuid, organization_address text, contact_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.unblock_contact(organization_id uuid, organization_address text, contact_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION window_is_closed(p_organization uuid, p_address text, p_contact text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.window_is_closed(p_organization uuid, p_address text, p_contact text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION window_opened_at(p_organization uuid, p_address text, p_contact text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.window_opened_at(p_organization uuid, p_address text, p_contact text) FROM PUBLIC;
 
 
 --

@@ -65,9 +65,134 @@ pub struct Config {
     #[arg(long, env = "SECRETS_KEY", hide_env_values = true, global = true)]
     pub secrets_key: Option<String>,
 
+    /// Where files are stored: file:///folder or s3://bucket/prefix (with the usual AWS_… variables); ./.data/storage when not set
+    #[arg(long, env = "STORAGE_URL", global = true)]
+    pub storage_url: Option<String>,
+
+    /// The most bytes of a file that comes in
+    #[arg(long, env = "MAX_STORAGE_UPLOAD_SIZE", default_value_t = 100_000_000, global = true)]
+    pub max_storage_upload_size: u64,
+
+    /// Under which address others reach the edges: for links to stored files; http://LISTEN_ADDR when not set
+    #[arg(long, env = "PUBLIC_URL", global = true)]
+    pub public_url: Option<String>,
+
+    /// One number without any SQL: its id at Meta (with WHATSAPP_ACCESS_TOKEN); registered at the start where the database has none
+    #[arg(long, env = "WHATSAPP_PHONE_NUMBER_ID", global = true)]
+    pub whatsapp_phone_number_id: Option<String>,
+
+    /// The token of that number
+    #[arg(long, env = "WHATSAPP_ACCESS_TOKEN", hide_env_values = true, global = true)]
+    pub whatsapp_access_token: Option<String>,
+
+    /// The business account (WABA) of that number: for templates and account events
+    #[arg(long, env = "WHATSAPP_BUSINESS_ACCOUNT_ID", global = true)]
+    pub whatsapp_business_account_id: Option<String>,
+
+    /// Ids of the Instagram apps, separated by |, paired with INSTAGRAM_APP_SECRET by position
+    #[arg(long, env = "INSTAGRAM_APP_ID", default_value = "", global = true, hide_default_value = true)]
+    pub instagram_app_id: String,
+
+    /// Secrets of the Instagram apps, separated by |
+    #[arg(long, env = "INSTAGRAM_APP_SECRET", default_value = "", hide_env_values = true, global = true, hide_default_value = true)]
+    pub instagram_app_secret: String,
+
+    /// The token that Meta repeats when it verifies Instagram's webhook
+    #[arg(long, env = "INSTAGRAM_VERIFY_TOKEN", default_value = "", hide_env_values = true, global = true, hide_default_value = true)]
+    pub instagram_verify_token: String,
+
+    /// Instagram's API
+    #[arg(long, env = "INSTAGRAM_API_URL", default_value = "https://graph.instagram.com", global = true)]
+    pub instagram_api_url: String,
+
+    /// Where Instagram's logins get their tokens
+    #[arg(long, env = "INSTAGRAM_LOGIN_URL", default_value = "https://api.instagram.com", global = true)]
+    pub instagram_login_url: String,
+
+    /// Version of Instagram's API
+    #[arg(long, env = "INSTAGRAM_API_VERSION", default_value = "v25.0", global = true)]
+    pub instagram_api_version: String,
+
+    /// The connector of the service whatsapp-web
+    #[arg(long, env = "WHATSAPP_WEB_URL", global = true)]
+    pub whatsapp_web_url: Option<String>,
+
+    /// The token between it and us, in both directions
+    #[arg(long, env = "WHATSAPP_WEB_TOKEN", hide_env_values = true, global = true)]
+    pub whatsapp_web_token: Option<String>,
+
+    /// The connector of the service slack
+    #[arg(long, env = "SLACK_URL", global = true)]
+    pub slack_url: Option<String>,
+
+    /// The token between it and us
+    #[arg(long, env = "SLACK_TOKEN", hide_env_values = true, global = true)]
+    pub slack_token: Option<String>,
+
+    /// The connector of the service discord
+    #[arg(long, env = "DISCORD_URL", global = true)]
+    pub discord_url: Option<String>,
+
+    /// The token between it and us
+    #[arg(long, env = "DISCORD_TOKEN", hide_env_values = true, global = true)]
+    pub discord_token: Option<String>,
+
+    /// The connector of the service teams
+    #[arg(long, env = "TEAMS_URL", global = true)]
+    pub teams_url: Option<String>,
+
+    /// The token between it and us
+    #[arg(long, env = "TEAMS_TOKEN", hide_env_values = true, global = true)]
+    pub teams_token: Option<String>,
+
     /// Networks (10.1.0.0/16,…) that user-supplied URLs may reach besides public ones
     #[arg(long, env = "OUTBOUND_ALLOW", default_value = "", global = true, hide_default_value = true)]
     pub outbound_allow: String,
+}
+
+impl Config {
+    /// The connectors: service, URL, token.
+    pub fn bridges(&self) -> Vec<(String, String, String)> {
+        let all = [
+            ("whatsapp-web", &self.whatsapp_web_url, &self.whatsapp_web_token),
+            ("slack", &self.slack_url, &self.slack_token),
+            ("discord", &self.discord_url, &self.discord_token),
+            ("teams", &self.teams_url, &self.teams_token),
+        ];
+        all.into_iter().filter_map(|(service, url, token)| Some((service.to_owned(), url.clone()?, token.clone()?))).collect()
+    }
+
+    /// Where files lie: `STORAGE_URL`, or a folder beside the process.
+    pub fn storage(&self) -> String {
+        self.storage_url.clone().unwrap_or_else(|| {
+            let here = std::env::current_dir().unwrap_or_default();
+            format!("file://{}/.data/storage", here.display())
+        })
+    }
+
+    /// Under which address others reach us: `PUBLIC_URL`, or where we listen.
+    pub fn public(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen_addr))
+    }
+
+    /// The Instagram apps. An error when ids and secrets do not pair up.
+    pub fn instagram_apps(&self) -> Result<Vec<App>, String> {
+        pair("INSTAGRAM_APP_ID", &self.instagram_app_id, "INSTAGRAM_APP_SECRET", &self.instagram_app_secret)
+    }
+}
+
+/// Ids and secrets, separated by |, by their position.
+fn pair(id_name: &str, ids: &str, secret_name: &str, secrets: &str) -> Result<Vec<App>, String> {
+    let split = |list: &str| -> Vec<String> { if list.is_empty() { Vec::new() } else { list.split('|').map(|s| s.trim().to_owned()).collect() } };
+    let (ids, secrets) = (split(ids), split(secrets));
+    if secrets.iter().any(String::is_empty) {
+        return Err(format!("{secret_name} has an empty element between its |"));
+    }
+    if !ids.is_empty() && ids.len() != secrets.len() {
+        return Err(format!("{id_name} has {} elements and {secret_name} {}: they pair up by position", ids.len(), secrets.len()));
+    }
+    let ids = ids.into_iter().map(Some).chain(std::iter::repeat(None));
+    Ok(ids.zip(secrets).map(|(id, secret)| App { id, secret }).collect())
 }
 
 /// A part of `serve`: the edges, or one loop.
@@ -85,11 +210,20 @@ pub enum Part {
     Receipts,
     /// Credentials to their sealed form.
     Seal,
+    /// Files that came in.
+    Media,
+    /// Files that go out.
+    Upload,
+    /// Operations on numbers and templates.
+    Manage,
+    /// Files that nobody refers to any more.
+    Sweep,
 }
 
 impl Part {
     /// All of them, as `serve` runs them without `--only`.
-    pub const ALL: [Part; 6] = [Part::Http, Part::Intake, Part::Agent, Part::Dispatch, Part::Receipts, Part::Seal];
+    pub const ALL: [Part; 10] =
+        [Part::Http, Part::Intake, Part::Agent, Part::Dispatch, Part::Receipts, Part::Seal, Part::Media, Part::Upload, Part::Manage, Part::Sweep];
 
     /// The name on the command line; for loops, the queue's.
     pub fn name(self) -> &'static str {
@@ -100,6 +234,10 @@ impl Part {
             Part::Dispatch => "dispatch",
             Part::Receipts => "receipts",
             Part::Seal => "seal",
+            Part::Media => "media",
+            Part::Upload => "upload",
+            Part::Manage => "manage",
+            Part::Sweep => "sweep",
         }
     }
 }
@@ -140,6 +278,19 @@ impl Config {
             &mut self.google_api_key,
             &mut self.groq_api_key,
             &mut self.secrets_key,
+            &mut self.storage_url,
+            &mut self.public_url,
+            &mut self.whatsapp_phone_number_id,
+            &mut self.whatsapp_access_token,
+            &mut self.whatsapp_business_account_id,
+            &mut self.whatsapp_web_url,
+            &mut self.whatsapp_web_token,
+            &mut self.slack_url,
+            &mut self.slack_token,
+            &mut self.discord_url,
+            &mut self.discord_token,
+            &mut self.teams_url,
+            &mut self.teams_token,
         ] {
             value.take_if(|v| v.trim().is_empty());
         }
@@ -177,6 +328,28 @@ impl Config {
         if let Err(problem) = self.networks() {
             problems.push(problem);
         }
+        if let Err(problem) = self.instagram_apps() {
+            problems.push(problem);
+        }
+        if self.whatsapp_phone_number_id.is_some() != self.whatsapp_access_token.is_some() {
+            problems.push("WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN go together: one of them is not set".to_owned());
+        }
+        for (name, url, token) in [
+            ("WHATSAPP_WEB", &self.whatsapp_web_url, &self.whatsapp_web_token),
+            ("SLACK", &self.slack_url, &self.slack_token),
+            ("DISCORD", &self.discord_url, &self.discord_token),
+            ("TEAMS", &self.teams_url, &self.teams_token),
+        ] {
+            if url.is_some() != token.is_some() {
+                problems.push(format!("{name}_URL and {name}_TOKEN go together: one of them is not set"));
+            }
+        }
+        if let Some(url) = &self.storage_url
+            && !url.starts_with("file:///")
+            && !url.starts_with("s3://")
+        {
+            problems.push("STORAGE_URL is neither file:///folder nor s3://bucket/prefix".to_owned());
+        }
         if !reqwest::Url::parse(&self.graph_api_url).is_ok_and(|u| matches!(u.scheme(), "http" | "https")) {
             problems.push("GRAPH_API_URL is no http(s) URL".to_owned());
         }
@@ -189,16 +362,7 @@ impl Config {
 
     /// The Meta apps. An error when ids and secrets do not pair up.
     pub fn apps(&self) -> Result<Vec<App>, String> {
-        let split = |list: &str| -> Vec<String> { if list.is_empty() { Vec::new() } else { list.split('|').map(|s| s.trim().to_owned()).collect() } };
-        let (ids, secrets) = (split(&self.meta_app_id), split(&self.meta_app_secret));
-        if secrets.iter().any(String::is_empty) {
-            return Err("META_APP_SECRET has an empty element between its |".to_owned());
-        }
-        if !ids.is_empty() && ids.len() != secrets.len() {
-            return Err(format!("META_APP_ID has {} elements and META_APP_SECRET {}: they pair up by position", ids.len(), secrets.len()));
-        }
-        let ids = ids.into_iter().map(Some).chain(std::iter::repeat(None));
-        Ok(ids.zip(secrets).map(|(id, secret)| App { id, secret }).collect())
+        pair("META_APP_ID", &self.meta_app_id, "META_APP_SECRET", &self.meta_app_secret)
     }
 
     /// The sealing key, where one is set. An error when it is not 32 bytes of base64.

@@ -13,6 +13,7 @@
 //! - [`whatsapp`]: translation between WhatsApp's Cloud API and rows. Pure but for the client; no SQL.
 //! - [`instagram`]: translation between Instagram's messaging API and rows. Pure.
 //! - [`connector`]: the generic bridge for other channels: batches in, dispatches out. No SQL.
+//! - [`media`]: files: where they lie, and how they pass through without lying in memory.
 //! - [`model`]: types every floor speaks: content, credentials.
 //! - [`bus`]: tasks, the one worker loop, the one listener.
 //! - [`db`]: pool, migrations, the private server of `tidings dev`.
@@ -28,6 +29,7 @@ pub mod connector;
 pub mod db;
 pub mod http;
 pub mod instagram;
+pub mod media;
 pub mod model;
 pub mod outbound;
 pub mod sandbox;

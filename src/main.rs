@@ -33,7 +33,7 @@ enum Command {
     Dev(dev::Arguments),
     /// The HTTP edges and the loops, against DATABASE_URL
     Serve {
-        /// Only these parts: http, intake, agent, dispatch, receipts, seal
+        /// Only these parts: http, intake, agent, dispatch, receipts, seal, media, upload, manage, sweep
         #[arg(long, value_delimiter = ',')]
         only: Vec<Part>,
         /// Migrate first

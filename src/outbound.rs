@@ -31,6 +31,12 @@ pub fn trusted(timeout: Duration) -> anyhow::Result<Client> {
     Ok(builder(timeout).build()?)
 }
 
+/// A client for files to and from addresses that come from the settings, or from whom they name: no limit on the whole,
+/// for a file may be large, but on every silence within it.
+pub fn streaming() -> anyhow::Result<Client> {
+    Ok(builder(Duration::from_secs(900)).read_timeout(Duration::from_secs(30)).build()?)
+}
+
 /// A client for URLs that come from tenants, and the check their literal addresses need besides.
 #[derive(Clone)]
 pub struct Guarded {
@@ -46,8 +52,25 @@ impl Guarded {
         Ok(Self { client, allow })
     }
 
+    /// The same for files: no limit on the whole, but on every silence within it.
+    pub fn streaming(allow: Vec<IpNet>) -> anyhow::Result<Self> {
+        let allow = Arc::new(allow);
+        let resolver = Arc::new(Resolver { allow: allow.clone() });
+        let client = builder(Duration::from_secs(900)).read_timeout(Duration::from_secs(30)).no_proxy().dns_resolver(resolver).build()?;
+        Ok(Self { client, allow })
+    }
+
     /// A POST to `url`, when it is one that a tenant may have us call. The error says why not.
     pub fn post(&self, url: &str) -> Result<reqwest::RequestBuilder, String> {
+        Ok(self.client.post(self.check(url)?))
+    }
+
+    /// A GET of `url`, likewise.
+    pub fn get(&self, url: &str) -> Result<reqwest::RequestBuilder, String> {
+        Ok(self.client.get(self.check(url)?))
+    }
+
+    fn check(&self, url: &str) -> Result<Url, String> {
         let url = Url::parse(url).map_err(|e| format!("{url} is no URL: {e}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("{}: only http and https URLs are called", url.scheme()));
@@ -62,7 +85,7 @@ impl Guarded {
         {
             return Err(format!("{ip} is no public address (OUTBOUND_ALLOW)"));
         }
-        Ok(self.client.post(url))
+        Ok(url)
     }
 }
 

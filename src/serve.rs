@@ -12,12 +12,19 @@ use crate::{
     agent::Keys,
     bus::{Bells, Health, Listener, Work, Worker},
     config::{Config, Part},
+    connector::Connectors,
     db::{Db, migrate},
     http::{self, Edge},
+    instagram::Instagram,
+    media::{Links, Store},
     model::Sealer,
+    outbound::Guarded,
     whatsapp::Graph,
-    work::{Agent, Dispatch, Intake, Receipts, Seal},
+    work::{Agent, Dispatch, Intake, Manage, Media, Receipts, Seal, Sweep, Tokens, Upload},
 };
+
+/// How long a model may take for a draft. Shorter than the lease of manage, which heartbeats renew.
+const MODEL: Duration = Duration::from_secs(90);
 
 /// Connections of a process: loops and edges hold one only while a statement runs.
 const CONNECTIONS: usize = 12;
@@ -107,16 +114,48 @@ fn start(
     tokio::spawn(listener.run());
 
     let key = config.key().map_err(anyhow::Error::msg)?.context("SECRETS_KEY is not set")?;
-    let graph = || Graph::new(&config.graph_api_url, &config.graph_api_version);
-    let fallback = config.meta_system_user_access_token.clone().filter(|t| !t.is_empty());
+    let graph = Graph::new(&config.graph_api_url, &config.graph_api_version)?;
+    let instagram = Instagram::new(&config.instagram_api_url, &config.instagram_api_version)?;
+    let connectors = Connectors::new(config.bridges())?;
+    let store = Store::new(&config.storage())?;
+    let networks = config.networks().map_err(anyhow::Error::msg)?;
+    let tokens = Tokens { sealer: Arc::new(Sealer::new(&key)?), fallback: config.meta_system_user_access_token.clone().filter(|t| !t.is_empty()) };
     let mut launch = Launch { db, health, bells: &bells, stop, loops };
     for part in parts {
         match part {
             Part::Http => {}
             Part::Intake => launch.spawn(Intake),
-            Part::Agent => launch.spawn(Agent::new(Sealer::new(&key)?, Keys::new(config), config.networks().map_err(anyhow::Error::msg)?)?),
-            Part::Dispatch => launch.spawn(Dispatch::new(graph()?, Sealer::new(&key)?, fallback.clone())),
-            Part::Receipts => launch.spawn(Receipts::new(graph()?, Sealer::new(&key)?, fallback.clone())),
+            Part::Agent => launch.spawn(Agent::new(Sealer::new(&key)?, Keys::new(config), networks.clone())?),
+            Part::Dispatch => launch.spawn(Dispatch {
+                graph: graph.clone(),
+                instagram: instagram.clone(),
+                connectors: connectors.clone(),
+                links: Links::new(&key, &config.public()),
+                tokens: tokens.clone(),
+            }),
+            Part::Receipts => {
+                launch.spawn(Receipts { graph: graph.clone(), instagram: instagram.clone(), connectors: connectors.clone(), tokens: tokens.clone() })
+            }
+            Part::Media => launch.spawn(Media {
+                graph: graph.clone(),
+                web: Guarded::streaming(networks.clone())?,
+                store: store.clone(),
+                tokens: tokens.clone(),
+                db: db.clone(),
+                limit: config.max_storage_upload_size,
+            }),
+            Part::Upload => launch.spawn(Upload { graph: graph.clone(), store: store.clone(), tokens: tokens.clone() }),
+            Part::Sweep => launch.spawn(Sweep(store.clone())),
+            Part::Manage => launch.spawn(Manage {
+                graph: graph.clone(),
+                instagram: instagram.clone(),
+                store: store.clone(),
+                tokens: tokens.clone(),
+                db: db.clone(),
+                apps: config.apps().map_err(anyhow::Error::msg)?,
+                models: Guarded::new(MODEL, networks.clone())?,
+                keys: Keys::new(config),
+            }),
             Part::Seal => launch.spawn(Seal(Sealer::new(&key)?)),
         }
     }

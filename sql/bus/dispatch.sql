@@ -24,6 +24,7 @@ begin
     jsonb_build_object(
       'message_id', m.id, 'content', m.content, 'contact_address', m.contact_address, 'group_address', m.group_address,
       'phone_number', a.extra ->> 'phone_number', 'bsuid', a.extra ->> 'bsuid', 'service', m.service,
+      'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
       'media_id', u.media_id, 'media_error', u.error,
       'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
         then public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end,
@@ -126,6 +127,17 @@ begin
   update public.messages m set external_id = coalesce(m.external_id, p_external_id), status = p_status
   where m.organization_id = p_organization and m.id = p_message;
 exception when unique_violation then
+  -- An echo of this very send was faster than its answer: it gives way, with what it knows.
+  delete from public.messages e
+  using public.messages m
+  where m.organization_id = p_organization and m.id = p_message
+    and e.organization_id = m.organization_id and e.organization_address = m.organization_address and e.external_id = p_external_id
+    and e.direction = 'outgoing' and e.agent_id is null and not e.status ? 'pending' and e.conversation_id = m.conversation_id;
+  if found then
+    update public.messages m set external_id = p_external_id, status = p_status
+    where m.organization_id = p_organization and m.id = p_message;
+    return;
+  end if;
   -- The provider gave out an id twice. The message has gone out all the same.
   update public.messages m set status = p_status where m.organization_id = p_organization and m.id = p_message;
   perform bus.log_message(p_organization, p_message, 'warning', 'dispatch', 'the provider answered with an id that another message has',
@@ -171,6 +183,11 @@ begin
     end loop;
   end;
 
+  if p_results @? '$[*].learned' then
+    perform bus.learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
+    where r2.learned is not null;
+  end if;
+
   -- The usual case is that no receipt was early.
   if exists (select from bus.orphans) then
     delete from bus.orphans o
@@ -197,6 +214,31 @@ end
 $$;
 comment on function bus.finish_dispatch(jsonb) is
   'Writes the outcome of sends back: tasks, messages, receipts that were early, and the health of the number. One statement for a batch.';
+
+create or replace function bus.learn(p_organization uuid, p_learned jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  dialled text := p_learned ->> 'contact';
+  phone text := p_learned ->> 'phone';
+  filed text;
+begin
+  filed := bus.meet(p_organization, 'whatsapp', dialled, phone, p_learned ->> 'user_id',
+    jsonb_strip_nulls(jsonb_build_object('phone_number', phone, 'bsuid', p_learned ->> 'user_id')), false);
+  if filed is null then
+    -- A spelling that no rule knows: what was dialled stays as it is, and leads to what it is.
+    update public.contacts_addresses a set extra = jsonb_strip_nulls(jsonb_build_object('phone_number', phone, 'bsuid', p_learned ->> 'user_id'))
+    where (a.organization_id, a.service, a.address) = (p_organization, 'whatsapp', dialled);
+  elsif filed <> dialled and exists (
+    select from public.contacts_addresses a
+    where (a.organization_id, a.service, a.address) = (p_organization, 'whatsapp', dialled) and a.status = 'active') then
+    -- He has written under the right one before: one thread from now on.
+    perform public.merge_addresses(p_organization, 'whatsapp', dialled, filed);
+  end if;
+end
+$$;
+comment on function bus.learn(uuid, jsonb) is 'What Graph says of a recipient: the phone he really has, and his user id.';
 
 create or replace function bus.apply_early(o bus.orphans) returns boolean
 language plpgsql
@@ -312,13 +354,13 @@ begin
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
                                group_address, thread_id, content, "timestamp")
   select m.organization_id, m.conversation_id, m.direction, m.agent_id, m.contact_address, m.service, m.organization_address,
-    m.group_address, m.thread_id, (m.content - 're_message_id') || jsonb_build_object('text', p.text),
+    m.group_address, m.thread_id, case when p.part ? 'type' then p.part else (m.content - 're_message_id') || p.part end,
     m."timestamp" - (count - p.n + 1) * interval '1 microsecond'
-  from public.messages m, jsonb_array_elements_text(p_parts) with ordinality p (text, n)
+  from public.messages m, jsonb_array_elements(p_parts) with ordinality p (part, n)
   where m.organization_id = p_organization and m.id = p_message and p.n > 1
   order by p.n;
   update public.messages m set
-    content = jsonb_build_object('text', p_parts ->> 0),
+    content = p_parts -> 0,
     "timestamp" = m."timestamp" - count * interval '1 microsecond'
   where m.organization_id = p_organization and m.id = p_message;
 end

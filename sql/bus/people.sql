@@ -28,27 +28,32 @@ set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqsc
 as $$
 declare
   a public.contacts_addresses;
+  variant text;
 begin
   if p_user_id is not null then
-    select * into a from public.contacts_addresses x
-    where x.organization_id = p_organization and x.service = p_service and x.extra ->> 'bsuid' = p_user_id and x.status = 'active'
-      and p_service = 'whatsapp'
-    order by x.created_at limit 1;
-    if not found then
+    if p_service = 'whatsapp' then
+      -- The service by name: so it is that the partial index serves.
+      select * into a from public.contacts_addresses x
+      where x.organization_id = p_organization and x.service = 'whatsapp' and x.extra ->> 'bsuid' = p_user_id and x.status = 'active'
+      order by x.created_at limit 1;
+    end if;
+    if a.address is null then
       select * into a from public.contacts_addresses x
       where x.organization_id = p_organization and x.service = p_service and x.address = p_user_id and x.status = 'active';
     end if;
   end if;
   if a.address is null and p_phone is not null then
-    select * into a from public.contacts_addresses x
-    where x.organization_id = p_organization and x.service = p_service and x.address = any (public.phone_variants(p_phone)) and x.status = 'active'
-    order by x.address = p_phone desc limit 1;
-    if not found and p_service = 'whatsapp' then
+    -- One at a time: by equality the planner cannot but use the keys, whatever it thinks of the table's size.
+    foreach variant in array public.phone_variants(p_phone) loop
       select * into a from public.contacts_addresses x
-      where x.organization_id = p_organization and x.service = 'whatsapp' and x.extra ->> 'phone_number' = any (public.phone_variants(p_phone))
-        and x.status = 'active'
-      order by x.created_at limit 1;
-    end if;
+      where x.organization_id = p_organization and x.service = p_service and x.address = variant and x.status = 'active';
+      if a.address is null and p_service = 'whatsapp' then
+        select * into a from public.contacts_addresses x
+        where x.organization_id = p_organization and x.service = 'whatsapp' and x.extra ->> 'phone_number' = variant and x.status = 'active'
+        order by x.created_at limit 1;
+      end if;
+      exit when a.address is not null;
+    end loop;
   end if;
   return a;
 end

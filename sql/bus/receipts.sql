@@ -13,7 +13,8 @@ begin
   return query
   select c.queue, c.organization_id, c.key, c.id, coalesce(m.organization_address, c.lane), c.attempt, c.version,
     jsonb_build_object(
-      'external_id', m.external_id, 'service', m.service,
+      'external_id', m.external_id, 'service', m.service, 'contact_address', m.contact_address,
+      'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
       -- An indicator is shown for 25 s at most: an old request for one is only a read receipt.
       'typing', coalesce(bus.as_time(m.status ->> 'typing') > now() - interval '25 s', false),
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))

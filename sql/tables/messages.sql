@@ -169,7 +169,11 @@ begin
     left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
     where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
       and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'))
+        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'
+          -- Not the echo of what is being sent from here at this moment.
+          and not exists (
+            select from bus.tasks t
+            where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
   ) n
   where c.organization_id = n.organization_id and c.id = n.conversation_id;
 

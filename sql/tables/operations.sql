@@ -110,6 +110,44 @@ as $$
 $$;
 comment on function public.refresh_numbers() is 'Asks for a refresh of every connected number that has had none for a day. Called once a minute.';
 
+create or replace function public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  a public.organizations_addresses;
+begin
+  insert into public.organizations_addresses as x (organization_id, service, address, extra, status)
+  values (p_organization, 'whatsapp', p_address, p_extra, p_status)
+  on conflict (organization_id, address) do update
+    set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
+  returning * into a;
+  if p_status = 'connected' then
+    -- A number has one home. Whoever proved that it is his takes it along; whom it leaves is told.
+    insert into public.logs (organization_id, organization_address, level, category, service, message)
+    select o.organization_id, o.address, 'warning', 'signup', 'whatsapp', 'the number was connected by another organization'
+    from public.organizations_addresses o
+    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+    update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  end if;
+  return to_jsonb(a);
+end
+$$;
+comment on function public.connect_number(uuid, text, jsonb, text) is 'Stores a number that somebody signed up, as pending or connected. Called once it is proved to be his.';
+
+create or replace function public.disconnect_number(p_organization uuid, p_address text) returns jsonb
+language sql
+set search_path = ''
+as $$
+  update public.organizations_addresses a set status = 'disconnected', extra = '{"access_token": null, "disconnected": null, "sync": null}'
+  where a.organization_id = p_organization and a.address = p_address
+  returning jsonb_build_object('row', to_jsonb(a), 'last_of_account', not exists (
+    select from public.organizations_addresses o
+    where o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected' and o.address <> a.address))
+$$;
+comment on function public.disconnect_number(uuid, text) is 'Lets go of a number, its token included.';
+
 create or replace function bus.claim_manage(p_worker uuid, p_limit int, p_after uuid, p_awake boolean) returns setof bus.job
 language plpgsql
 set search_path = ''
@@ -126,10 +164,14 @@ begin
       'secrets', (select jsonb_object_agg(k.path, secrets.as_json(k)) from secrets.credentials k
                   where (k.organization_id, k.subject, k.subject_key) = (o.organization_id, 'operations', o.id::text)),
       'pin', secrets.get(o.organization_id, 'organizations_addresses', o.organization_address, 'pin'),
+      'agent', case when o.kind = 'template_draft' then to_jsonb(g) end,
+      'agent_credential', case when o.kind = 'template_draft' then secrets.get(o.organization_id, 'agents', g.id::text, 'api_key') end,
       'template', (select to_jsonb(t) from public.templates t where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id')) end
   from unnest(claimed) c
   left join public.operations o on o.organization_id = c.organization_id and o.id = c.subject::uuid and o.finished_at is null
-  left join public.organizations_addresses a on a.organization_id = o.organization_id and a.address = o.organization_address;
+  left join public.organizations_addresses a on a.organization_id = o.organization_id and a.address = o.organization_address
+  left join lateral (
+    select * from public.agents x where x.organization_id = o.organization_id and x.ai and o.kind = 'template_draft' order by x.created_at limit 1) g on true;
 end
 $$;
 comment on function bus.claim_manage(uuid, int, uuid, boolean) is 'Claims operations with all they need.';

@@ -59,6 +59,20 @@ pub fn requests(message: &Message) -> Result<Vec<Value>, Failure> {
     Ok(bodies)
 }
 
+/// The contents of rows that say the same in one request each, where one row takes several: a caption becomes a text of its
+/// own, a long text several. None for what is one request anyway.
+pub fn parts(content: &Value) -> Option<Vec<Value>> {
+    let text = content["text"].as_str().unwrap_or_default();
+    let mut parts = Vec::new();
+    match content["type"].as_str() {
+        Some("file") if !text.trim().is_empty() => parts.push(json!({"text": null})),
+        Some("text") if content["kind"] != "reaction" && text.len() > LIMIT => {}
+        _ => return None,
+    }
+    parts.extend(split(text).into_iter().map(|part| json!({"version": "1", "type": "text", "kind": "text", "text": part})));
+    Some(parts)
+}
+
 /// Marks everything the person wrote as seen.
 pub fn read(contact: &str) -> Value {
     json!({"recipient": {"id": contact}, "sender_action": "mark_seen"})

@@ -1,5 +1,5 @@
 //! A connector to a channel of its own, such as WhatsApp Web: it takes what is dispatched, pairs phones and says what
-//! comes in. And what it shares with the other pretend services: what is told of calls, how faults strike them, forms.
+//! comes in. And what it shares with the other pretend services: what is told of calls and of objects, how faults strike, forms.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,6 +12,9 @@ use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::{Answer, Sandbox, json_answer};
+
+/// What is kept with an object of Graph's and is no field of it.
+const HIDDEN: [&str; 8] = ["waba", "pin", "profile", "settings", "blocked", "synced", "registrations", "subscription"];
 
 /// The pretend connector.
 #[derive(Default)]
@@ -69,14 +72,14 @@ impl Bridge {
         }
         let id = uuid::Uuid::new_v4().to_string();
         let session = json!({"id": id, "organization_id": body["organization_id"], "phone_number": body["phone_number"], "status": "pending"});
-        let answer = shown(&session);
+        let answer = pairing(&session);
         self.sessions.insert(id, session);
         json_answer(200, &answer)
     }
 
     fn pending(&self, id: &str) -> Answer {
         let Some(session) = self.sessions.get(id) else { return problem(404, "there is no such session") };
-        let mut answer = if session["status"] == "pending" { shown(session) } else { json!({"id": id, "address": session["address"]}) };
+        let mut answer = if session["status"] == "pending" { pairing(session) } else { json!({"id": id, "address": session["address"]}) };
         answer["status"] = session["status"].clone();
         json_answer(200, &answer)
     }
@@ -175,6 +178,23 @@ pub(super) fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
+/// The fields that are asked for, or the usual ones.
+pub(super) fn shown(object: &Value, query: &HashMap<String, String>, usual: &[&str]) -> Value {
+    let asked = query.get("fields").map_or_else(|| usual.to_vec(), |fields| names(fields));
+    let fields = asked.into_iter().chain(["id"]).filter(|field| !HIDDEN.contains(field));
+    Value::Object(fields.filter_map(|field| Some((field.to_owned(), object.get(field)?.clone()))).collect())
+}
+
+/// The names in a list such as `id,throughput{level},name_status`.
+fn names(fields: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let between = |c: char| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ',' && depth == 0
+    };
+    fields.split(between).filter_map(|field| field.split(['{', '.']).next()).map(str::trim).filter(|field| !field.is_empty()).collect()
+}
+
 /// A part of a form.
 #[derive(Debug, PartialEq)]
 pub(super) struct Part {
@@ -241,7 +261,7 @@ fn find(all: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
 }
 
 /// What pairs a phone: a code to type when its number is known, one to scan when not.
-fn shown(session: &Value) -> Value {
+fn pairing(session: &Value) -> Value {
     let id = &session["id"];
     let random = uuid::Uuid::new_v4().simple().to_string();
     match session["phone_number"].as_str() {
@@ -288,5 +308,10 @@ mod tests {
         for (kind, body) in [("multipart/form-data; boundary=b", "--b\r\nno form"), ("multipart/form-data; boundary=b", ""), ("text/plain", body)] {
             assert_eq!(super::parts(kind, &Bytes::from(body)), None);
         }
+    }
+
+    #[test]
+    fn what_is_asked_for() {
+        assert_eq!(names("id, throughput{level,x},quality_score.limit(1) ,,status"), ["id", "throughput", "quality_score", "status"]);
     }
 }

@@ -11,7 +11,8 @@ use super::{Answer, json_answer};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
-    /// Where: `messages` (sends), `read` (receipts that come in), `model`, `webhook` (what goes out).
+    /// Where: `messages` (sends), `read` (receipts that come in), `model`, `webhook` (what goes out), `manage`,
+    /// `media`, `bridge`, `instagram`.
     pub on: String,
     /// How many times it happens; for ever when not given.
     pub times: Option<u32>,

@@ -7,10 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Answer, Sandbox, State, fault::graph_error, json_answer};
-
-/// The most characters of a text.
-const TEXT: usize = 4096;
+use super::{Answer, Sandbox, State, check, fault::graph_error, json_answer};
 
 impl Sandbox {
     pub(super) async fn messages(&self, number: &str, token: &str, body: Value) -> io::Result<Answer> {
@@ -49,7 +46,9 @@ impl Sandbox {
 
     fn take_message(&self, number: &str, token: &str, body: Value) -> Answer {
         let mut state = self.lock();
-        if let Some(refusal) = state.refuse_token(token).or_else(|| refuse(&body)).or_else(|| state.refuse_pace(number, &body)) {
+        let problem = check::refuse(&body, &|id: &str| state.media.holds(number, id));
+        let refusal = state.refuse_token(token).or_else(|| problem.map(|(code, details)| json_answer(400, &graph_error(code, &details))));
+        if let Some(refusal) = refusal.or_else(|| state.refuse_pace(number, &body)) {
             return refusal;
         }
         state.count += 1;
@@ -77,8 +76,8 @@ impl Sandbox {
 }
 
 impl State {
-    fn refuse_token(&self, token: &str) -> Option<Answer> {
-        let wrong = token.is_empty() || !self.settings.token.is_empty() && token != self.settings.token;
+    pub(super) fn refuse_token(&self, token: &str) -> Option<Answer> {
+        let wrong = token.is_empty() || !self.settings.token.is_empty() && token != self.settings.token && !self.accounts.handed_out(token);
         wrong.then(|| json_answer(401, &graph_error(190, "Error validating access token")))
     }
 
@@ -106,24 +105,4 @@ impl State {
         }
         None
     }
-}
-
-/// What Graph would refuse in the body of a text or of anything else.
-fn refuse(body: &Value) -> Option<Answer> {
-    let problem = if body["messaging_product"] != "whatsapp" {
-        "messaging_product must be whatsapp"
-    } else if body["to"].as_str().or(body["recipient"].as_str()).is_none_or(str::is_empty) {
-        "to or recipient is required"
-    } else {
-        match body["type"].as_str() {
-            None => "type is required",
-            Some(kind) if body[kind].is_null() => "the object of the type is required",
-            Some("text") if body["text"]["body"].as_str().is_none_or(str::is_empty) => "text.body is required",
-            Some("text") if body["text"]["body"].as_str().is_some_and(|b| b.encode_utf16().count() > TEXT) => {
-                "text.body has more than 4096 characters"
-            }
-            Some(_) => return None,
-        }
-    };
-    Some(json_answer(400, &graph_error(100, problem)))
 }

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Sandbox,
-    bridge::{merge, parts, record},
+    bridge::{merge, parts, record, shown},
     json_answer,
-    manage::{Reply, missing, shown},
+    manage::{Reply, missing},
     phone::sign,
 };
 
@@ -62,8 +62,13 @@ impl Instagram {
         }
     }
 
+    /// This token is one of this account, as if it had been handed out.
+    pub fn allow(&mut self, token: &str, account: &str) {
+        self.tokens.insert(token.to_owned(), account.to_owned());
+    }
+
     /// What is known of an account.
-    pub fn account(&self, account: &str) -> Value {
+    pub fn about(&self, account: &str) -> Value {
         self.accounts.get(account).cloned().unwrap_or_default()
     }
 
@@ -76,6 +81,7 @@ impl Instagram {
 
     fn reply(&mut self, method: &str, path: &[&str], query: &HashMap<String, String>, token: &str, body: &Value) -> Reply {
         let own = self.tokens.get(token).cloned().unwrap_or_else(|| self.logged_in());
+        let named = |account: &str| if account == "me" { own.clone() } else { account.to_owned() };
         if let [account, "messages" | "subscribed_apps"] = path
             && *account != "me"
             && self.tokens.get(token).is_some_and(|owner| owner != account)
@@ -94,9 +100,9 @@ impl Instagram {
                 Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": self.expires_in.unwrap_or(5_183_944)}))
             }
             ("GET", ["me"]) => Ok(shown(self.account_mut(&own), query, &["id"])),
-            ("POST", [account, "messages"]) => self.message(if *account == "me" { &own } else { account }, token, body),
+            ("POST", [account, "messages"]) => self.message(&named(account), token, body),
             (_, [account, "subscribed_apps"]) => {
-                let account = self.account_mut(if *account == "me" { &own } else { account });
+                let account = self.account_mut(&named(account));
                 let fields = query.get("subscribed_fields").map(String::as_str).or(body["subscribed_fields"].as_str()).unwrap_or_default();
                 match method {
                     "POST" if fields.is_empty() => return Err(problem(100, "subscribed_fields is required")),
@@ -196,18 +202,19 @@ impl Sandbox {
         let token = if token.is_empty() { query.get("access_token").map_or("", String::as_str) } else { token };
         let call = record(method, segments, query, token, &body);
         self.lock().instagram.calls.push(call.clone());
-        let act = async {
-            let mut state = self.lock();
-            let open = matches!(path, ["oauth", _]) || state.instagram.tokens.contains_key(token);
-            if !open && let Some(refusal) = state.refuse_token(token) {
-                return Ok(refusal);
-            }
-            Ok(match state.instagram.reply(method.as_str(), path, query, token, &body) {
-                Ok(answer) => json_answer(200, &answer),
-                Err(refusal) => json_answer(400, &refusal),
-            })
-        };
-        Some(self.under_faults("instagram", &call, act).await)
+        Some(self.under_faults("instagram", &call, async { Ok(self.asked_of_instagram(method, path, query, token, &body)) }).await)
+    }
+
+    fn asked_of_instagram(&self, method: &Method, path: &[&str], query: &HashMap<String, String>, token: &str, body: &Value) -> Answer {
+        let mut state = self.lock();
+        let open = matches!(path, ["oauth", _]) || state.instagram.tokens.contains_key(token);
+        if !open && let Some(refusal) = state.refuse_token(token) {
+            return refusal;
+        }
+        match state.instagram.reply(method.as_str(), path, query, token, body) {
+            Ok(answer) => json_answer(200, &answer),
+            Err(refusal) => json_answer(400, &refusal),
+        }
     }
 }
 

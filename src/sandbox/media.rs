@@ -104,6 +104,11 @@ impl Media {
         }
     }
 
+    /// Whether a number can send it: it was uploaded for that number, or somebody sent it.
+    pub fn holds(&self, number: &str, id: &str) -> bool {
+        self.items.get(id).is_some_and(|item| item.number.as_deref().is_none_or(|owner| owner == number))
+    }
+
     /// The medium is gone, as after 30 days.
     pub fn remove(&mut self, id: &str) -> bool {
         self.items.remove(id).is_some()
@@ -262,10 +267,9 @@ impl Sandbox {
         let sha256 = sha256_base64(&file.bytes);
         let mut state = self.lock();
         let id = state.media.add(file.bytes.clone(), &file.mime_type, Some(number));
-        let size = file.bytes.len();
-        state.media.uploads.push(
-            json!({"id": id, "number": number, "type": file.mime_type, "filename": file.name_of_file, "size": size, "sha256": sha256, "token": token}),
-        );
+        let mut upload = json!({"id": id, "number": number, "token": token, "type": file.mime_type, "filename": file.name_of_file});
+        merge(&mut upload, &json!({"size": file.bytes.len(), "sha256": sha256}));
+        state.media.uploads.push(upload);
         json_answer(200, &json!({"id": id}))
     }
 

@@ -10,21 +10,28 @@
 //! - `POST faults` (one [`Fault`] or a list), `DELETE faults`.
 //! - `POST settings`: any of [`Settings`].
 
+pub mod bridge;
+mod check;
+mod check_interactive;
 mod fault;
 mod graph;
+pub mod instagram;
+pub mod manage;
+pub mod media;
 mod model;
 pub mod phone;
+mod templates;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, service::service_fn};
+use http_body_util::{BodyExt, Limited};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,6 +62,10 @@ pub struct Settings {
     pub token: String,
     /// Whether what was sent is kept for `GET sent`.
     pub keep: bool,
+    /// Business accounts that there are, and their numbers.
+    pub accounts: BTreeMap<String, Vec<String>>,
+    /// The only token the connector takes; empty for any.
+    pub bridge_token: String,
 }
 
 impl Default for Settings {
@@ -69,6 +80,8 @@ impl Default for Settings {
             think_ms: 0,
             token: String::new(),
             keep: true,
+            accounts: BTreeMap::new(),
+            bridge_token: String::new(),
         }
     }
 }
@@ -87,6 +100,10 @@ struct State {
     recent: HashMap<String, VecDeque<Instant>>,
     pairs: HashMap<String, (f64, Instant)>,
     count: u64,
+    accounts: manage::Accounts,
+    media: media::Media,
+    bridge: bridge::Bridge,
+    instagram: instagram::Instagram,
 }
 
 /// The sandbox. Clones are the same one.
@@ -97,7 +114,7 @@ pub struct Sandbox {
     client: reqwest::Client,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<media::Body>;
 
 impl Sandbox {
     /// With these settings.
@@ -142,6 +159,13 @@ impl Sandbox {
         state.sent.clear();
         state.asked.clear();
         state.read.clear();
+        state.accounts.calls.clear();
+        state.media.uploads.clear();
+        state.media.downloads.clear();
+        state.bridge.calls.clear();
+        state.bridge.dispatched.clear();
+        state.instagram.calls.clear();
+        state.instagram.sent.clear();
     }
 
     /// What the model was asked, in order.
@@ -173,7 +197,7 @@ impl Sandbox {
 
     async fn route(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, 4 * 1024 * 1024).collect().await.map_err(io::Error::other)?.to_bytes();
+        let body = Limited::new(body, 110 * 1024 * 1024).collect().await.map_err(io::Error::other)?.to_bytes();
         let token =
             parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
         let segments: Vec<&str> = parts.uri.path().split('/').filter(|s| !s.is_empty()).collect();
@@ -202,9 +226,34 @@ impl Sandbox {
                 Ok(json_answer(200, &json!({})))
             }
             (&Method::POST, ["sandbox", "settings"]) => Ok(self.change_settings(value())),
-            (&Method::POST, [version, number, "messages"]) if version.starts_with('v') => self.messages(number, token, value()).await,
-            _ => Ok(json_answer(404, &json!({"error": {"message": "the sandbox has nothing there", "code": 100}}))),
+            (&Method::POST, [version, number, "messages" | "marketing_messages"]) if version.starts_with('v') => {
+                self.messages(number, token, value()).await
+            }
+            _ => self.others(&parts, &segments, token, &body).await,
         }
+    }
+
+    /// What the modules of their own answer: connector, Instagram, files, and what is about accounts.
+    async fn others(&self, parts: &Parts, segments: &[&str], token: &str, body: &Bytes) -> io::Result<Answer> {
+        let query: HashMap<String, String> = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        let graph = match segments {
+            [v, rest @ ..] if v.strip_prefix('v').is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit())) => rest,
+            all => all,
+        };
+        let (method, headers) = (&parts.method, &parts.headers);
+        if let Some(answer) = self.route_bridge(method, segments, &query, token, body, headers).await {
+            return answer;
+        }
+        if let Some(answer) = self.route_instagram(method, segments, &query, token, body, headers).await {
+            return answer;
+        }
+        if let Some(answer) = self.route_media(method, graph, &query, token, body, headers).await {
+            return answer;
+        }
+        if let Some(answer) = self.manage(method, graph, &query, token, body, headers).await {
+            return answer;
+        }
+        Ok(json_answer(404, &json!({"error": {"message": "the sandbox has nothing there", "code": 100}})))
     }
 
     fn add_faults(&self, value: Value) -> Answer {
@@ -235,7 +284,7 @@ impl Sandbox {
 }
 
 fn json_answer(status: u16, body: &Value) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut answer = Response::new(media::whole(Bytes::from(body.to_string())));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     answer

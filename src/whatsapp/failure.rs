@@ -14,6 +14,8 @@ pub struct Failure {
     pub text: String,
     /// As it is written to `status.errors`: `{code, title, message, error_data?}`, the shape webhooks use.
     pub error: Value,
+    /// HTTP status and body of the answer, where there was one.
+    pub answer: Option<(u16, Value)>,
 }
 
 /// What to do about a failure.
@@ -35,23 +37,33 @@ impl Failure {
     /// A refusal of our own, in the shape of Meta's.
     pub fn refused(code: &str, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { verdict: Verdict::Permanent, error: json!({"code": code, "title": "Not sent", "message": text}), text }
+        Self { verdict: Verdict::Permanent, error: json!({"code": code, "title": "Not sent", "message": text}), text, answer: None }
     }
 
     /// A call that never reached Meta.
     pub fn unreachable(text: String) -> Self {
-        Self { verdict: Verdict::Wait(None), error: json!({"code": "unreachable", "title": "Meta could not be reached", "message": text}), text }
+        Self {
+            verdict: Verdict::Wait(None),
+            error: json!({"code": "unreachable", "title": "Meta could not be reached", "message": text}),
+            text,
+            answer: None,
+        }
     }
 
     /// A call whose answer never came.
     pub fn unanswered(text: String) -> Self {
-        Self { verdict: Verdict::Unknown(true), error: json!({"code": "unknown_outcome", "title": "Outcome unknown", "message": text}), text }
+        Self {
+            verdict: Verdict::Unknown(true),
+            error: json!({"code": "unknown_outcome", "title": "Outcome unknown", "message": text}),
+            text,
+            answer: None,
+        }
     }
 
     /// From an answer that is not 2xx. `retry_after` is the header, in seconds.
     pub fn from_answer(status: u16, retry_after: Option<u64>, body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let e = &body["error"];
+        let e = body["error"].clone();
         let code = e["code"].as_i64();
         let transient = e["is_transient"].as_bool() == Some(true);
         let wait = retry_after.map(Duration::from_secs);
@@ -87,7 +99,7 @@ impl Failure {
         if let Some(trace) = e["fbtrace_id"].as_str() {
             error["fbtrace_id"] = json!(trace);
         }
-        Self { verdict, text, error }
+        Self { verdict, text, error, answer: Some((status, body)) }
     }
 }
 

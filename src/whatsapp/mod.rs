@@ -10,6 +10,6 @@ mod webhook;
 pub use failure::{Failure, Verdict};
 pub use graph::{Accepted, Graph};
 pub use markup::{to_markdown, to_whatsapp};
-pub use outgoing::{Message, is_bsuid, request};
+pub use outgoing::{Message, Request, is_bsuid, request};
 pub use split::{LIMIT, split};
 pub use webhook::events;

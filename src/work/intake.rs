@@ -69,6 +69,12 @@ impl Work for Intake {
                 event["address"].as_str().and_then(|a| owners.get(&(event["service"].as_str().unwrap_or_default().to_owned(), a.to_owned())))
             {
                 event["organization_id"] = json!(owner);
+                // Only what is parked is kept as it came.
+                if event["type"] != "park"
+                    && let Some(object) = event.as_object_mut()
+                {
+                    object.remove("raw");
+                }
             }
             let Some(Value::String(kind)) = event.as_object_mut().and_then(|e| e.remove("type")) else { continue };
             if let Value::Array(list) = by_type.entry(kind).or_insert_with(|| json!([])) {

@@ -3,14 +3,24 @@
 mod agent;
 mod dispatch;
 mod intake;
+mod manage;
+mod media;
 mod receipts;
 mod seal;
+mod sweep;
+mod upload;
 
 pub use agent::Agent;
 pub use dispatch::Dispatch;
 pub use intake::Intake;
+pub use manage::Manage;
+pub use media::Media;
 pub use receipts::Receipts;
 pub use seal::Seal;
+pub use sweep::Sweep;
+pub use upload::Upload;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio_postgres::Row;
@@ -21,13 +31,23 @@ use crate::{
     model::{Credential, Sealer, without_nul},
 };
 
-/// The token a number sends with: its own, or the system user's.
-struct Tokens {
-    sealer: Sealer,
-    fallback: Option<String>,
+/// The tokens that numbers use: their own, or the system user's. Clones are the same.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Opens credentials.
+    pub sealer: Arc<Sealer>,
+    /// The system user's token.
+    pub fallback: Option<String>,
 }
 
 impl Tokens {
+    fn own(&self, credential: Option<&Credential>) -> Result<String, String> {
+        match credential {
+            Some(credential) => self.sealer.open(credential).map_err(|e| e.to_string()),
+            None => Err("the account has no access token".to_owned()),
+        }
+    }
+
     fn of(&self, credential: Option<&Credential>) -> Result<String, String> {
         match credential {
             Some(credential) => self.sealer.open(credential).map_err(|e| e.to_string()),

@@ -8,15 +8,23 @@ use tracing::debug;
 use super::Tokens;
 use crate::{
     bus::{Task, Work},
+    connector::Connectors,
     db::Db,
-    model::{Credential, Sealer},
-    whatsapp::{Graph, Verdict},
+    instagram::{self, Instagram},
+    model::Credential,
+    whatsapp::{Failure, Graph, Verdict},
 };
 
 /// The loop.
 pub struct Receipts {
-    graph: Graph,
-    tokens: Tokens,
+    /// WhatsApp.
+    pub graph: Graph,
+    /// Instagram.
+    pub instagram: Instagram,
+    /// Other channels.
+    pub connectors: Connectors,
+    /// What numbers use.
+    pub tokens: Tokens,
 }
 
 /// A message that was read.
@@ -25,14 +33,34 @@ pub struct Receipts {
 pub struct Job {
     external_id: Option<String>,
     service: Option<String>,
+    contact_address: Option<String>,
     typing: bool,
+    record: Value,
     credential: Option<Credential>,
 }
 
 impl Receipts {
-    /// `fallback`: the token of numbers that have none.
-    pub fn new(graph: Graph, sealer: Sealer, fallback: Option<String>) -> Self {
-        Self { graph, tokens: Tokens { sealer, fallback } }
+    async fn tell(&self, task: &Task, job: &Job, id: &str) -> Result<(), Failure> {
+        let refused = |text| Failure::refused("no_token", text);
+        match job.service.as_deref().unwrap_or_default() {
+            "whatsapp" => {
+                let token = self.tokens.of(job.credential.as_ref()).map_err(refused)?;
+                self.graph.mark_read(&task.lane, &token, id, job.typing).await
+            }
+            "instagram" => {
+                let token = self.tokens.own(job.credential.as_ref()).map_err(refused)?;
+                let contact = job.contact_address.as_deref().unwrap_or_default();
+                self.instagram.send(&task.lane, &token, &instagram::read(contact)).await?;
+                if job.typing {
+                    self.instagram.send(&task.lane, &token, &instagram::typing(contact)).await?;
+                }
+                Ok(())
+            }
+            service => match self.connectors.of(service) {
+                Some(connector) => connector.status(&job.record).await,
+                None => Ok(()),
+            },
+        }
     }
 }
 
@@ -50,12 +78,8 @@ impl Work for Receipts {
     }
 
     async fn run(&self, task: Task, job: Job) -> Value {
-        let (Some(id), Some("whatsapp")) = (&job.external_id, job.service.as_deref()) else { return json!({}) };
-        let token = match self.tokens.of(job.credential.as_ref()) {
-            Ok(token) => token,
-            Err(error) => return json!({"outcome": "dead", "error": error}),
-        };
-        match self.graph.mark_read(&task.lane, &token, id, job.typing).await {
+        let Some(id) = &job.external_id else { return json!({}) };
+        match self.tell(&task, &job, id).await {
             Ok(()) => json!({}),
             Err(failure) => {
                 debug!(task = task.id, organization_id = %task.organization_id, error = %failure.text, "no read receipt");

@@ -344,8 +344,12 @@ async fn what_cannot_be_sent_says_so_on_the_row() {
     let _process = world.serve().await;
     let sql = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content)
         values ($1, '111', '549', 'whatsapp', 'outgoing', $2)";
-    let content = json!({"version": "1", "type": "file", "kind": "image", "file": {"uri": "internal://media/x", "mime_type": "image/png"}});
-    world.execute(sql, &[&organization, &content]).await;
-    world.until("failed", "select status->'errors'->0->>'message' like '%content.file.uri%' and status ? 'failed' from public.messages").await;
-    world.idle().await;
+    let content = |uri: &str| json!({"version": "1", "type": "file", "kind": "image", "file": {"uri": uri, "mime_type": "image/png"}});
+    let refusal = world.refusal(sql, &[&organization, &content("internal://media/x")]).await;
+    assert_eq!(refusal, "messages.content.file.uri is not a file of this organization");
+    let missing = format!("internal://media/organizations/{organization}/attachments/x");
+    assert_eq!(
+        world.refusal(sql, &[&organization, &content(&missing)]).await,
+        "messages.content.file.uri names a file that is not stored: upload it first"
+    );
 }

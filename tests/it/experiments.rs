@@ -147,7 +147,7 @@ async fn e19_content_that_breaks_the_model_is_refused_by_field() {
         (json!({"version": "1", "type": "text", "kind": "text", "text": 7}), "messages.content.text must be a string"),
         (json!({"version": "1", "type": "text", "kind": "reaction", "text": "👍"}), "messages.content.re_message_id is missing"),
         (json!({"version": "1", "type": "file", "kind": "image", "file": {"mime_type": "image/png"}}), "messages.content.file.uri is missing"),
-        (json!({"version": "1", "type": "data", "kind": "template", "data": {"name": "hello"}}), "messages.content.data.language.code is missing"),
+        (json!({"version": "1", "type": "data", "kind": "template", "data": {"name": "hello"}}), "messages.content.data.language is missing"),
         (json!({}), "messages.content.version is missing"),
         (json!("x"), "messages.content must be a JSON object"),
     ] {

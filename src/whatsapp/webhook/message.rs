@@ -68,6 +68,9 @@ fn try_read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, e
     if let Some(status) = status(inert, outgoing, &json!(at)) {
         event["status"] = status;
     }
+    if origin == Origin::Live {
+        event["raw"] = place.raw(json!({"messages": [message], "contacts": value["contacts"]}));
+    }
     events.push(event);
     learn(message, &person, place, events);
     Ok(())

@@ -78,8 +78,12 @@ impl Place {
     }
 
     fn park(&self, reason: &str, detail: &str, raw: Value) -> Value {
-        let raw = json!({"id": self.waba, "field": self.field, "metadata": self.metadata, "value": raw});
-        self.event("park", json!({"reason": reason, "detail": detail, "raw": raw}))
+        self.event("park", json!({"reason": reason, "detail": detail, "raw": self.raw(raw)}))
+    }
+
+    /// A piece of the payload as Meta has it, with what it takes to understand it by itself.
+    fn raw(&self, value: Value) -> Value {
+        json!({"id": self.waba, "field": self.field, "metadata": self.metadata, "value": value})
     }
 
     /// A line for the organization's log. The same thing said twice is one line: its id is made of what it says.

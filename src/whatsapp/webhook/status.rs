@@ -10,7 +10,8 @@ pub fn read(status: &Value, place: &Place) -> Result<Value, String> {
     let id = status["id"].as_str().filter(|s| !s.is_empty()).ok_or("a status without id")?;
     let state = status["status"].as_str().filter(|s| !s.is_empty()).ok_or("a status without status")?;
     let at = timestamp(&status["timestamp"]).ok_or("a status without timestamp")?;
-    let mut event = json!({"type": "status", "service": "whatsapp", "address": place.address, "external_id": id, "state": state, "timestamp": at});
+    let mut event =
+        place.event("status", json!({"external_id": id, "state": state, "timestamp": at, "raw": place.raw(json!({"statuses": [status]}))}));
     let mut extra = json!({});
     for key in ["pricing", "conversation"] {
         if status[key].is_object() {

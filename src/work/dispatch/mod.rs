@@ -1,4 +1,8 @@
-//! Dispatch: outgoing rows go to the Graph API, at most once each.
+//! Dispatch: outgoing rows go to their channel, at most once each.
+
+mod connector;
+mod instagram;
+mod whatsapp;
 
 use std::time::Instant;
 
@@ -7,19 +11,31 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::Tokens;
 use crate::{
     bus::{Task, Work},
+    connector::Connectors,
     db::Db,
-    model::{Credential, Sealer, now},
-    whatsapp::{self, Failure, Graph, Message, Verdict},
+    instagram::Instagram,
+    media::Links,
+    model::{Credential, now},
+    whatsapp::{Failure, Graph, Message, Verdict},
 };
 
 /// The loop.
 pub struct Dispatch {
-    graph: Graph,
-    tokens: Tokens,
+    /// WhatsApp.
+    pub graph: Graph,
+    /// Instagram.
+    pub instagram: Instagram,
+    /// Other channels.
+    pub connectors: Connectors,
+    /// Addresses for stored files, for channels that fetch them.
+    pub links: Links,
+    /// What numbers send with.
+    pub tokens: Tokens,
 }
 
 /// A message to send.
@@ -28,41 +44,47 @@ pub struct Job {
     #[serde(flatten)]
     message: Message,
     service: String,
+    #[serde(default)]
+    bsuid: Option<String>,
+    /// The whole row, for channels other than WhatsApp.
+    #[serde(default)]
+    record: Value,
     credential: Option<Credential>,
 }
 
 impl Dispatch {
-    /// `fallback`: the token of numbers that have none.
-    pub fn new(graph: Graph, sealer: Sealer, fallback: Option<String>) -> Self {
-        Self { graph, tokens: Tokens { sealer, fallback } }
+    async fn send(&self, task: &Task, job: &Job) -> Result<Value, Failure> {
+        match job.service.as_str() {
+            "whatsapp" => self.to_whatsapp(task, job).await,
+            "instagram" => self.to_instagram(task, job).await,
+            service => self.to_connector(service, job).await,
+        }
     }
 
-    async fn send(&self, task: &Task, job: &Job) -> Result<Value, Failure> {
-        if job.service != "whatsapp" {
-            return Err(Failure::refused("unsupported", format!("there is no channel for the service {}", job.service)));
-        }
-        let content = &job.message.content;
-        if content["type"] == "text" && content["kind"] == "text" {
-            let text = content["text"].as_str().unwrap_or_default();
-            let parts = whatsapp::split(text);
-            if parts.len() > 1 || parts.iter().any(|part| part != text) {
-                return Ok(json!({"outcome": "split", "parts": parts}));
-            }
-        }
-        let body = whatsapp::request(&job.message)?;
-        let token = self.tokens.of(job.credential.as_ref()).map_err(|text| Failure {
+    /// The number's token. Without one nothing goes out over it until somebody has given it one.
+    fn token(&self, credential: Option<&Credential>, fallback: bool) -> Result<String, Failure> {
+        let token = if fallback { self.tokens.of(credential) } else { self.tokens.own(credential) };
+        token.map_err(|text| Failure {
             verdict: Verdict::Pause,
             error: json!({"code": "no_token", "title": "Not sent", "message": text}),
             text,
-        })?;
-        let accepted = self.graph.send(&task.lane, &token, &body).await?;
-        let mut status = json!({ accepted.state: now() });
-        if task.attempt > 1 {
-            // What earlier attempts left behind.
-            status["errors"] = Value::Null;
-        }
-        Ok(json!({"outcome": "accepted", "external_id": accepted.external_id, "status": status}))
+            answer: None,
+        })
     }
+
+    /// Where others can fetch a stored file for an hour; none for one that is not stored here.
+    fn link(&self, content: &Value) -> Option<String> {
+        content["file"]["uri"].as_str()?.strip_prefix("internal://media/").map(|name| self.links.sign(name))
+    }
+}
+
+/// What was taken on. `status` grows by `state`, and what earlier attempts left behind goes.
+fn accepted(task: &Task, external_id: Option<&str>, state: &str) -> Value {
+    let mut status = json!({ state: now() });
+    if task.attempt > 1 {
+        status["errors"] = Value::Null;
+    }
+    json!({"outcome": "accepted", "external_id": external_id, "status": status})
 }
 
 impl Work for Dispatch {
@@ -80,7 +102,7 @@ impl Work for Dispatch {
 
     async fn run(&self, task: Task, job: Job) -> Value {
         let began = Instant::now();
-        let id = job.message.message_id;
+        let id: Uuid = job.message.message_id;
         let mut outcome = match self.send(&task, &job).await {
             Ok(done) => done,
             Err(failure) => {
