@@ -169,7 +169,13 @@ begin
     select * from jsonb_to_recordset(p_events) as x (
       organization_id uuid, service public.service, address text, "group" text, name text, patch jsonb, ended boolean, n bigint) order by x.n
   loop
-    v_conversation := public.conversation_for(e.organization_id, e.service, e.address, null, e."group");
+    -- A group that has ended stays so, whatever comes late.
+    select c.id into v_conversation from public.conversations c
+    where c.organization_id = e.organization_id and c.organization_address = e.address and c.service = e.service and c.group_address = e."group"
+    order by c.created_at desc limit 1;
+    if not found then
+      v_conversation := public.conversation_for(e.organization_id, e.service, e.address, null, e."group");
+    end if;
     update public.conversations c set name = coalesce(e.name, c.name), extra = e.patch, status = case when e.ended then 'closed' else c.status end
     where c.organization_id = e.organization_id and c.id = v_conversation;
   end loop;

@@ -245,7 +245,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  update public.messages m set status = o.status, extra = coalesce(o.extra, m.extra)
   where (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id);
   perform bus.apply_change(o.organization_id, o.organization_address, o.external_id, c) from jsonb_array_elements(coalesce(o.changes, '[]')) c;
   return true;

@@ -40,17 +40,24 @@ begin
   on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
   perform set_config('tidings.filed', '', true);
 
-  if p_events @? '$[*] ? (@.status != null && @.content.type == "file")' then
-    perform bus.replace_placeholders(p_events);
+  if p_events @? '$[*] ? (@.status != null)' then
+    perform bus.complete_messages(p_events);
   end if;
 end
 $$;
 comment on function bus.store_messages(jsonb) is 'Stores messages that came in, each once however often it is delivered.';
 
-create or replace function bus.replace_placeholders(p_events jsonb) returns void
+create or replace function bus.complete_messages(p_events jsonb) returns void
 language sql
 set search_path = ''
 as $$
+  update public.messages m set status = e.status
+  from (
+    select x.organization_id, x.address, x.external_id, jsonb_object_agg(s.key, s.value) as status
+    from jsonb_to_recordset(p_events) as x (organization_id uuid, address text, external_id text, status jsonb), jsonb_each(x.status) s
+    group by 1, 2, 3) e
+  where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
+    and not m.status ? 'pending' and not m.status @> e.status;
   with came as (
     update public.messages m set content = e.content || '{"data": null}'
     from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, content jsonb)
@@ -60,7 +67,8 @@ as $$
   )
   select bus.fetch_media(came.organization_id, came.id) from came
 $$;
-comment on function bus.replace_placeholders(jsonb) is 'Files of a phone''s history take the place of the placeholders that came with their threads.';
+comment on function bus.complete_messages(jsonb) is
+  'What was imported before and is told again: states add up, and files of a phone''s history take the place of the placeholders that came with their threads.';
 
 create or replace function bus.arrival(p_address text, p_external_id text) returns bigint
 language sql immutable parallel safe
@@ -88,7 +96,7 @@ begin
   on conflict (organization_id, organization_address, external_id) do update set
     status = public.merge_status(o.status, excluded.status, 'outgoing'),
     changes = case when excluded.changes is null or o.changes @> excluded.changes then o.changes else coalesce(o.changes, '[]') || excluded.changes end,
-    extra = public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', coalesce(excluded.extra, '{}'));
+    extra = case when excluded.extra is null then o.extra else public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', excluded.extra) end;
   return true;
 end
 $$;
@@ -109,7 +117,7 @@ begin
   if not found then
     return;
   end if;
-  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  update public.messages m set status = o.status, extra = coalesce(o.extra, m.extra)
   where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
   for change in select c from jsonb_array_elements(coalesce(o.changes, '[]')) c loop
     perform bus.apply_change(p_organization, p_address, p_external_id, change);
@@ -125,6 +133,7 @@ as $$
 declare
   m public.messages;
   moment timestamptz := (p_change ->> 'timestamp')::timestamptz;
+  later jsonb;
 begin
   select * into m from public.messages x
   where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id) for no key update;
@@ -134,13 +143,25 @@ begin
   if p_change -> 'patch' is null then
     update public.messages x set status = jsonb_build_object('deleted', moment)
     where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
-  elsif moment > coalesce((m.extra #>> '{edits,-1,at}')::timestamptz, '-infinity') then
+    return true;
+  end if;
+  select e into later from jsonb_array_elements(coalesce(m.extra -> 'edits', '[]')) e
+  where (e ->> 'at')::timestamptz >= moment order by (e ->> 'at')::timestamptz limit 1;
+  if later is null then
     -- The earlier text stays, with the time at which it was replaced.
     update public.messages x set
       content = p_change -> 'patch',
       status = jsonb_build_object('edited', moment),
       extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
         'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
+    where x.organization_id = m.organization_id and x.id = m.id;
+  elsif (later ->> 'at')::timestamptz > moment then
+    -- An older edit that comes after a newer one is only remembered: it is what the newer one replaced.
+    update public.messages x set extra = jsonb_build_object('edits', (
+      select jsonb_agg(e order by (e ->> 'at')::timestamptz) from (
+        select case when e = later then e || jsonb_build_object('before', p_change -> 'patch') else e end as e
+        from jsonb_array_elements(m.extra -> 'edits') e
+        union all select jsonb_build_object('at', moment, 'before', later -> 'before')) all_edits))
     where x.organization_id = m.organization_id and x.id = m.id;
   end if;
   return true;

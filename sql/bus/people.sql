@@ -130,7 +130,7 @@ begin
 
   update public.contacts_addresses i set
     contact_id = coalesce(i.contact_id, f.contact_id),
-    extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,synced}'::text[]) || coalesce(i.extra, '{}')
+    extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,was_bsuid,synced}'::text[]) || coalesce(i.extra, '{}')
   from public.contacts_addresses f
   where (i.organization_id, i.service, i.address) = (p_organization, p_service, p_into)
     and (f.organization_id, f.service, f.address) = (p_organization, p_service, p_from);
@@ -165,6 +165,7 @@ as $$
 declare
   by_id public.contacts_addresses;
   by_phone public.contacts_addresses;
+  left_behind public.contacts_addresses;
 begin
   if p_user_id is not null then
     by_id := public.find_address(p_organization, p_service, null, p_user_id);
@@ -184,11 +185,26 @@ begin
     if not p_creates then
       return null;
     end if;
+    select * into left_behind from public.contacts_addresses a
+    where (a.organization_id, a.service, a.address) = (p_organization, p_service, p_contact) and a.extra ? 'replaced_by_address';
+    if found and (case when p_user_id is null then left_behind.updated_at > now() - interval '7 days' else left_behind.extra ->> 'was_bsuid' = p_user_id end) then
+      -- News of before the change, which come late.
+      return public.address_of(p_organization, p_service, p_contact, null, null);
+    end if;
     insert into public.contacts_addresses as a (organization_id, service, address, extra)
     values (p_organization, p_service, p_contact, p_extra)
-    on conflict (organization_id, service, address) do update set extra = excluded.extra, status = 'active'
+    -- Somebody else has the number now.
+    on conflict (organization_id, service, address) do update
+      set extra = excluded.extra || '{"replaced_by_address": null, "was_bsuid": null}', status = 'active'
     returning a.address into by_id.address;
     return by_id.address;
+  end if;
+  if p_extra ? 'preferences' then
+    -- Of two that overtook each other the later one counts.
+    p_extra := p_extra || jsonb_build_object('preferences', (
+      select jsonb_object_agg(k, case when bus.as_time(by_id.extra #>> array['preferences', k, 'at']) > bus.as_time(v ->> 'at')
+        then by_id.extra #> array['preferences', k] else v end)
+      from jsonb_each(p_extra -> 'preferences') x (k, v)));
   end if;
   update public.contacts_addresses a set extra = p_extra - 'address_type'
   where (a.organization_id, a.service, a.address) = (p_organization, p_service, by_id.address)
@@ -215,7 +231,8 @@ begin
       select from public.contacts_addresses a
       where (a.organization_id, a.service, a.address) = (e.organization_id, e.service, e.contact) and a.status = 'active' and a.extra @> e.extra)
     group by 1, 2, 3, 4, 5, 6
-    order by e.organization_id, e.contact, max(e.n)
+    -- Who is introduced comes before what is only added; the rest in an order that is the same for everyone.
+    order by not bool_or(coalesce(e.creates, true)), e.organization_id, e.contact, max(e.n)
   loop
     perform bus.meet(c.organization_id, c.service, c.contact, c.phone, c.user_id, c.extra, c.creates);
   end loop;
@@ -230,7 +247,7 @@ as $$
 declare
   r record;
   was public.contacts_addresses;
-  address text;
+  v_new text;
   v_old text;
 begin
   for r in
@@ -253,15 +270,15 @@ begin
     -- A new address with all that is known of the old one, but for what it was reached by.
     insert into public.contacts_addresses as a (organization_id, service, address, contact_id, extra)
     values (r.organization_id, r.service, r.contact, was.contact_id,
-      (coalesce(was.extra, '{}') - '{phone_number,bsuid}'::text[])
+      (coalesce(was.extra, '{}') - '{phone_number,bsuid,replaced_by_address,was_bsuid}'::text[])
         || jsonb_strip_nulls(jsonb_build_object(
           'phone_number', r.phone, 'bsuid', r.user_id, 'replaces_address', was.address,
           'address_type', case when r.phone is null then 'bsuid' else 'phone' end)))
     on conflict (organization_id, service, address) do update set status = 'active', extra = excluded.extra
-    returning a.address into address;
-    update public.contacts_addresses a set extra = '{"bsuid": null}'
+    returning a.address into v_new;
+    update public.contacts_addresses a set extra = jsonb_build_object('bsuid', null, 'was_bsuid', was.extra ->> 'bsuid')
     where (a.organization_id, a.service, a.address) = (was.organization_id, was.service, was.address);
-    perform public.merge_addresses(r.organization_id, r.service, was.address, address);
+    perform public.merge_addresses(r.organization_id, r.service, was.address, v_new);
   end loop;
 end
 $$;

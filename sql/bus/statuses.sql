@@ -88,7 +88,7 @@ begin
       end if;
     end if;
     if not bus.orphan(s.organization_id, s.address, s.external_id, s.news, null, s.extra) then
-      update public.messages x set status = s.news, extra = coalesce(s.extra, '{}')
+      update public.messages x set status = s.news, extra = coalesce(s.extra, x.extra)
       where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
     end if;
   end loop;

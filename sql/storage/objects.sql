@@ -50,20 +50,20 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  name text := storage.name_of(m.content #>> '{file,uri}');
+  v_name text := storage.name_of(m.content #>> '{file,uri}');
   o storage.objects;
   most bigint;
 begin
-  if name is null then
+  if v_name is null then
     return;
   end if;
-  if name not like 'organizations/' || m.organization_id || '/attachments/%' then
+  if v_name not like 'organizations/' || m.organization_id || '/attachments/%' then
     perform public.refuse_content('content.file.uri', 'is not a file of this organization');
   end if;
   if m.direction <> 'outgoing' or not m.status ? 'pending' or m.service = 'local' then
     return;
   end if;
-  select * into o from storage.objects x where x.organization_id = m.organization_id and x.bucket_id = 'media' and x.name = check_file.name for key share;
+  select * into o from storage.objects x where x.organization_id = m.organization_id and x.bucket_id = 'media' and x.name = v_name for key share;
   if o.name is null or o.state <> 'ready' then
     perform public.refuse_content('content.file.uri', 'names a file that is not stored: upload it first');
   end if;

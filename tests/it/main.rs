@@ -10,6 +10,7 @@ mod experiments;
 mod intake;
 mod main_job;
 mod operate;
+mod payloads;
 mod restart;
 mod schema;
 mod support;

@@ -20,7 +20,9 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
         | "message_template_components_update"
         | "template_category_update"
         | "template_correct_category_detection" => template(value, place, events),
-        "phone_number_quality_update" | "phone_number_name_update" | "security" | "business_username_updates" => number(value, place, events),
+        "phone_number_quality_update" | "phone_number_name_update" | "security" | "business_username_updates" | "business_username_update" => {
+            number(value, place, events)
+        }
         "account_alerts" | "account_review_update" | "account_settings_update" | "business_capability_update" | "payment_configuration_update" => {
             events.push(place.log(level(value), &words(&place.field, value), value));
             events.push(place.event("number", json!({"patch": {place.field.as_str(): value, "updated": {place.field.as_str(): place.at()}}})));

@@ -16,7 +16,7 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
         events.extend(contact::read(person, place, true));
     }
     for item in list(value, "history") {
-        read_item(item, value, place, events);
+        read_item(item, place, events);
     }
     // Files, each with the id of the placeholder that it takes the place of.
     for message in list(value, "messages") {
@@ -30,7 +30,7 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
     }
 }
 
-fn read_item(item: &Value, value: &Value, place: &Place, events: &mut Vec<Value>) {
+fn read_item(item: &Value, place: &Place, events: &mut Vec<Value>) {
     for error in list(item, "errors") {
         events.push(place.log("error", error_text(error), error));
         events.push(place.event("number", json!({"patch": {"sync": {"history": {"error": error, "at": place.at()}}}})));
@@ -44,7 +44,7 @@ fn read_item(item: &Value, value: &Value, place: &Place, events: &mut Vec<Value>
         events.push(place.event("progress", json!({"phase": metadata["phase"], "chunk": metadata["chunk_order"], "progress": metadata["progress"], "messages": messages, "timestamp": place.at()})));
     }
     for thread in threads {
-        read_thread(thread, value, place, events);
+        read_thread(thread, place, events);
     }
     let known = ["metadata", "threads", "errors"];
     for (key, other) in item.as_object().into_iter().flatten().filter(|(k, _)| !known.contains(&k.as_str())) {
@@ -52,7 +52,7 @@ fn read_item(item: &Value, value: &Value, place: &Place, events: &mut Vec<Value>
     }
 }
 
-fn read_thread(thread: &Value, value: &Value, place: &Place, events: &mut Vec<Value>) {
+fn read_thread(thread: &Value, place: &Place, events: &mut Vec<Value>) {
     let context = &thread["context"];
     // `id` is the other side's phone where there is no context.
     let phone = if context["wa_id"].is_string() || context["user_id"].is_string() { &context["wa_id"] } else { &thread["id"] };
@@ -65,11 +65,15 @@ fn read_thread(thread: &Value, value: &Value, place: &Place, events: &mut Vec<Va
         extra["username"] = json!(username);
     }
     events.push(contact::event(place, &person, extra, true));
+    let value = &json!({"contacts": [{"wa_id": person.phone, "user_id": person.user_id}]});
     for item in list(thread, "messages") {
         let state = item["history_context"]["status"].as_str().unwrap_or_default().to_lowercase();
         let before = events.len();
         message::read(item, value, place, Origin::History(&state), events);
         // Whatever names its messages carry, they belong to the thread.
+        // Whatever names its messages carry, they belong to the thread.
+        let read: Vec<Value> = events.drain(before..).filter(|e| e["type"] != "contact").collect();
+        events.extend(read);
         for event in events[before..].iter_mut().filter(|e| e["type"] == "message" && e["group"].is_null()) {
             if let (Value::Object(event), Value::Object(fields)) = (event, person.fields()) {
                 event.extend(fields);

@@ -71,6 +71,9 @@ fn try_read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, e
     if origin == Origin::Live {
         event["raw"] = place.raw(json!({"messages": [message], "contacts": value["contacts"]}));
     }
+    if !introduced(value, &person) && kind != "system" {
+        events.push(contact::event(place, &person, person.extra(), true));
+    }
     events.push(event);
     learn(message, &person, place, events);
     Ok(())
@@ -90,7 +93,15 @@ fn is_outgoing(message: &Value, place: &Place, origin: Origin<'_>) -> bool {
 fn person<'a>(message: &'a Value, value: &'a Value, outgoing: bool) -> Option<Person<'a>> {
     let only = if list(value, "contacts").len() == 1 { &value["contacts"][0] } else { &Value::Null };
     let named = if outgoing { Person::new(&message["to"], &message["to_user_id"]) } else { Person::new(&message["from"], &message["from_user_id"]) };
-    named.or_else(|| Person::new(&only["wa_id"], &only["user_id"]))
+    // What the system says of somebody whose ids have changed names only them.
+    let system = || Person::new(&Value::Null, &message["system"]["previous_user_id"]);
+    named.or_else(|| Person::new(&only["wa_id"], &only["user_id"])).or_else(system)
+}
+
+/// Whether `value.contacts` says who the person is; if not, the message alone does.
+fn introduced(value: &Value, person: &Person<'_>) -> bool {
+    let is = |v: &Value, id: Option<&str>| id.is_some() && v.as_str() == id;
+    list(value, "contacts").iter().any(|c| is(&c["wa_id"], person.phone) || is(&c["user_id"], person.user_id))
 }
 
 /// The status of a row that arms nothing; none for what has just come in.

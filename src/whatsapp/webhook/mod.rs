@@ -111,6 +111,7 @@ fn read_entry(entry: &Value, events: &mut Vec<Value>) {
             ("messages" | "smb_message_echoes" | "standby" | "history" | "smb_app_state_sync", None) => {
                 events.push(place.park("other_shape", "no metadata.phone_number_id", change["value"].clone()));
             }
+            ("standby", Some(_)) if change["value"]["standby"].is_object() => read_standby(&change["value"]["standby"], &place, events),
             ("messages" | "smb_message_echoes" | "standby", Some(_)) => read_messages(&change["value"], &place, events),
             ("history", Some(_)) => history::read(&change["value"], &place, events),
             ("smb_app_state_sync", Some(_)) => contact::read_sync(&change["value"], &place, events),
@@ -121,6 +122,22 @@ fn read_entry(entry: &Value, events: &mut Vec<Value>) {
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What passes while Meta's own agent has the conversation: nobody here answers it. An echo holds the request that sent it.
+fn read_standby(standby: &Value, place: &Place, events: &mut Vec<Value>) {
+    let mut value = standby.clone();
+    for echo in value["message_echoes"].as_array_mut().into_iter().flatten() {
+        if let (Some(id), Value::Object(mut sent)) = (echo["id"].as_str(), echo["message"].clone()) {
+            sent.insert("id".to_owned(), json!(id));
+            sent.insert("timestamp".to_owned(), echo["timestamp"].clone());
+            if let Some(reply_to) = sent.get("context").map(|c| c["message_id"].clone()).filter(Value::is_string) {
+                sent.insert("context".to_owned(), json!({"id": reply_to}));
+            }
+            *echo = Value::Object(sent);
+        }
+    }
+    read_messages(&value, place, events);
 }
 
 /// The parts of a value that carry messages, their people and their receipts.
