@@ -85,7 +85,7 @@ create table public.operations (
   primary key (organization_id, id),
   constraint operations_kind check (kind in (
     'signup', 'deregister', 'check', 'refresh', 'profile', 'settings', 'sync_phone', 'templates', 'template_submit', 'template_edit',
-    'template_delete', 'template_draft', 'block', 'unblock', 'contact_profile')),
+    'template_delete', 'template_draft', 'block', 'unblock', 'contact_profile', 'pairing', 'login', 'login_refresh')),
   constraint operations_input_object check (jsonb_typeof(input) = 'object')
 );
 create index operations_finished on public.operations (organization_id, finished_at);
@@ -95,6 +95,8 @@ comment on column public.operations.kind is
   'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile.';
 comment on column public.operations.steps is 'Steps that are done, each with its time: a repeated operation goes on after them.';
 comment on column public.operations.error is '{code, title, message, error_data?, status?}: why it failed, in the shape of Meta''s errors.';
+
+create index onboarding_tokens_id on public.onboarding_tokens (id);
 
 create schema if not exists storage;
 comment on schema storage is 'Files. Internal; clients use /storage/v1.';

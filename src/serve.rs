@@ -153,6 +153,8 @@ fn start(
                 tokens: tokens.clone(),
                 db: db.clone(),
                 apps: config.apps().map_err(anyhow::Error::msg)?,
+                instagram_apps: config.instagram_apps().map_err(anyhow::Error::msg)?,
+                instagram_login: config.instagram_login_url.clone(),
                 models: Guarded::new(MODEL, networks.clone())?,
                 keys: Keys::new(config),
             }),

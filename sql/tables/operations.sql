@@ -7,7 +7,6 @@ as $$
 declare
   k text;
 begin
-  new.state := 'pending';
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
     if jsonb_typeof(new.input -> k) in ('string', 'number') then
@@ -31,7 +30,7 @@ as $$
 begin
   -- One number's operations run one after the other.
   insert into bus.tasks (queue, organization_id, key, subject)
-  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n order by n.id;
+  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n where n.state = 'pending' order by n.id;
   perform bus.ring('manage');
   return null;
 end
@@ -106,9 +105,17 @@ as $$
     and not exists (
       select from public.operations o
       where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'refresh' and o.created_at > now() - interval '1 day')
+  limit 20;
+  -- Instagram's tokens are renewed ten days before they end.
+  select public.operate(a.organization_id, a.address, 'login_refresh')
+  from public.organizations_addresses a
+  where a.service = 'instagram' and a.status = 'connected' and bus.as_time(a.extra ->> 'token_expires_at') < now() + interval '10 days'
+    and not exists (
+      select from public.operations o
+      where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'login_refresh' and o.created_at > now() - interval '1 day')
   limit 20
 $$;
-comment on function public.refresh_numbers() is 'Asks for a refresh of every connected number that has had none for a day. Called once a minute.';
+comment on function public.refresh_numbers() is 'Renews tokens that will end, and asks for a refresh of every connected number that has had none for a day. Called once a minute.';
 
 create or replace function public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) returns jsonb
 language plpgsql
@@ -238,6 +245,10 @@ begin
         else jsonb_build_object('by', 'check', 'at', now(), 'reason', (
           select string_agg(c ->> 'message', '; ') from jsonb_array_elements(o.output -> 'checks') c where c -> 'ok' = 'false')) end)
     where a.organization_id = o.organization_id and a.address = o.organization_address;
+  elsif o.kind = 'login_refresh' and o.state = 'failed' then
+    update public.organizations_addresses a set extra = jsonb_build_object('needs_reauth', true, 'attention', jsonb_build_object(
+      'by', 'login', 'at', now(), 'reason', 'the account''s token could not be renewed: somebody has to log in again'))
+    where a.organization_id = o.organization_id and a.address = o.organization_address;
   elsif o.kind in ('block', 'unblock') and o.state = 'done' then
     update public.contacts_addresses a set extra = jsonb_build_object('blocked',
       case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
@@ -248,7 +259,7 @@ begin
     values (o.organization_id,
       (select a.address from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address),
       case when o.state = 'failed' then 'error' else 'info' end::public.log_level, o.kind, 'whatsapp',
-      case when o.state = 'failed' then o.kind || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
+      case when o.state = 'failed' then replace(o.kind, '_', ' ') || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
       jsonb_build_object('operation_id', o.id, 'error', o.error));
   end if;
 end

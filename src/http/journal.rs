@@ -16,6 +16,7 @@ const BYTES: usize = 8 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Entry {
+    source: String,
     app_id: Option<String>,
     body: Bytes,
     stored: oneshot::Sender<bool>,
@@ -38,10 +39,10 @@ impl Journal {
     }
 
     /// Stores a body. Returns once it is committed.
-    pub async fn store(&self, app_id: Option<String>, body: Bytes) -> Result<(), Unavailable> {
+    pub async fn store(&self, source: &str, app_id: Option<String>, body: Bytes) -> Result<(), Unavailable> {
         let (stored, answer) = oneshot::channel();
         let store = async {
-            self.0.send(Entry { app_id, body, stored }).await.map_err(|_| Unavailable)?;
+            self.0.send(Entry { source: source.to_owned(), app_id, body, stored }).await.map_err(|_| Unavailable)?;
             if answer.await.unwrap_or(false) { Ok(()) } else { Err(Unavailable) }
         };
         tokio::time::timeout(PATIENCE, store).await.unwrap_or(Err(Unavailable))
@@ -59,10 +60,11 @@ async fn write(db: Db, mut entries: mpsc::Receiver<Entry>) {
         }
         // Whoever has given up waiting was told that nothing was stored, and will come back.
         group.retain(|entry| !entry.stored.is_closed());
+        let sources: Vec<&str> = group.iter().map(|e| e.source.as_str()).collect();
         let apps: Vec<Option<&str>> = group.iter().map(|e| e.app_id.as_deref()).collect();
         let bodies: Vec<&[u8]> = group.iter().map(|e| e.body.as_ref()).collect();
-        let insert = "insert into bus.journal (app_id, body) select * from unnest($1::text[], $2::bytea[])";
-        let stored = match db.query(insert, &[&apps, &bodies]).await {
+        let insert = "insert into bus.journal (source, app_id, body) select * from unnest($1::text[], $2::text[], $3::bytea[])";
+        let stored = match db.query(insert, &[&sources, &apps, &bodies]).await {
             Ok(_) => true,
             Err(error) => {
                 warn!(entries = group.len(), error = %format!("{error:#}"), "the journal cannot be written");

@@ -1,15 +1,24 @@
 //! The edges: HTTP requests become rows and answers.
 
+mod connector;
 mod health;
+mod instagram;
 mod journal;
+mod management;
+mod onboard;
+mod operation;
 mod rest;
+mod sessions;
+mod storage;
+mod templates;
 mod webhook;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hmac::{Hmac, KeyInit, Mac};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,6 +26,7 @@ use hyper_util::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -26,11 +36,13 @@ pub use journal::Journal;
 use crate::{
     bus::Health,
     config::{App, Config},
+    connector::Connectors,
     db::Db,
+    media::{Links, Store},
 };
 
-/// An answer of the edges.
-pub type Answer = Response<Full<Bytes>>;
+/// An answer of the edges. Files are streamed.
+pub type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
 /// How long a client may take to send its request.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
@@ -41,6 +53,12 @@ pub struct Edge {
     journal: Journal,
     apps: Vec<App>,
     verify_token: String,
+    instagram: instagram::Login,
+    connectors: Connectors,
+    store: Store,
+    /// None without SECRETS_KEY: then there are no links to open.
+    links: Option<Links>,
+    upload_limit: u64,
     health: Health,
     metrics: PrometheusHandle,
 }
@@ -53,6 +71,11 @@ impl Edge {
             db,
             apps: config.apps().map_err(anyhow::Error::msg)?,
             verify_token: config.whatsapp_verify_token.clone(),
+            instagram: instagram::Login::new(config)?,
+            connectors: Connectors::new(config.bridges())?,
+            store: Store::new(&config.storage())?,
+            links: config.key().map_err(anyhow::Error::msg)?.map(|key| Links::new(&key, &config.public())),
+            upload_limit: config.max_storage_upload_size,
             health,
             metrics,
         })
@@ -66,6 +89,20 @@ impl Edge {
             (["functions", "v1", "whatsapp-webhook"], &Method::POST) => webhook::receive(self, request).await,
             (["functions", "v1", "whatsapp-webhook"], &Method::GET) => webhook::verify(self, &request),
             (["functions", "v1", "whatsapp-webhook"], _) => not_allowed("GET, POST"),
+            (["functions", "v1", "instagram-webhook"], &Method::POST) => instagram::receive(self, request).await,
+            (["functions", "v1", "instagram-webhook"], &Method::GET) => instagram::verify(self, &request),
+            (["functions", "v1", "instagram-webhook"], _) => not_allowed("GET, POST"),
+            (["functions", "v1", _, ..], &Method::OPTIONS) => cors(text(StatusCode::NO_CONTENT, "")),
+            (["functions", "v1", "whatsapp-management", rest @ ..], _) => cors(management::route(self, &method, rest, request).await),
+            (["functions", "v1", "instagram-management", rest @ ..], _) => cors(instagram::manage(self, &method, rest, request).await),
+            (["functions", "v1", "whatsapp-web-management", rest @ ..], _) => cors(sessions::route(self, &method, rest, request).await),
+            (["functions", "v1", "generic-webhook", service, rest @ ..], _) => connector::route(self, &method, service, rest, request).await,
+            (["functions", "v1", name, rest @ ..], _) if name.ends_with("-webhook") => {
+                connector::route(self, &method, name.trim_end_matches("-webhook"), rest, request).await
+            }
+            (["storage", "v1", "object", "sign", "media", name @ ..], &Method::GET | &Method::HEAD) => {
+                storage::serve(self, &name.join("/"), &request).await
+            }
             (["rest", "v1", "messages"], &Method::POST) => rest::insert(self, request).await,
             (["rest", "v1", "messages"], _) => not_allowed("POST"),
             (["healthz"], &Method::GET | &Method::HEAD) => text(StatusCode::OK, "alive\n"),
@@ -135,7 +172,7 @@ async fn body(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer>
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
@@ -145,6 +182,38 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
     let mut answer = text(status, body.to_string());
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json; charset=utf-8"));
     answer
+}
+
+/// Browsers of other origins may call: who may do what is decided by the key.
+fn cors(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, header::HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        header::HeaderValue::from_static("authorization, x-client-info, apikey, api-key, content-type"),
+    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, header::HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS"));
+    answer
+}
+
+/// An error in the shape that the management endpoints have always had: what, and Meta's own words where it has some.
+fn caused(status: StatusCode, message: &str, cause: Value) -> Answer {
+    json_answer(status, &json!({"message": message, "cause": cause}))
+}
+
+/// A parameter of the query.
+fn parameter(request: &Request<Incoming>, name: &str) -> Option<String> {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Compares without telling by its duration where two texts differ.
+fn same(a: &str, b: &str) -> bool {
+    let tag = |text: &str| Hmac::<Sha256>::new_from_slice(b"compare").ok().map(|mac| mac.chain_update(text));
+    match (tag(a), tag(b)) {
+        (Some(a), Some(b)) => b.verify_slice(&a.finalize().into_bytes()).is_ok(),
+        _ => false,
+    }
 }
 
 /// An error in the shape that PostgREST's clients know.

@@ -7,40 +7,36 @@ use metrics::counter;
 use sha2::Sha256;
 use tracing::warn;
 
-use super::{Answer, Edge, body, problem, text};
+use super::{Answer, Edge, body, parameter, problem, same, text};
 use crate::config::App;
 
 /// Meta's bodies have up to 3 MB.
 const LIMIT: usize = 3 * 1024 * 1024;
 
-fn parameter(request: &Request<Incoming>, name: &str) -> Option<String> {
-    let query = request.uri().query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
 /// The handshake: `hub.challenge` back to whoever knows the verify token.
 pub fn verify(edge: &Edge, request: &Request<Incoming>) -> Answer {
+    handshake(&edge.verify_token, "WHATSAPP_VERIFY_TOKEN", request)
+}
+
+/// The same for any of Meta's webhooks; `setting` is the variable that holds the token.
+pub fn handshake(verify_token: &str, setting: &str, request: &Request<Incoming>) -> Answer {
     let subscribe = parameter(request, "hub.mode").as_deref() == Some("subscribe");
     let token = parameter(request, "hub.verify_token").unwrap_or_default();
-    if subscribe && !edge.verify_token.is_empty() && same(&token, &edge.verify_token) {
+    if subscribe && !verify_token.is_empty() && same(&token, verify_token) {
         text(StatusCode::OK, parameter(request, "hub.challenge").unwrap_or_default())
     } else {
         counter!("tidings_webhooks_total", "result" => "bad_verify_token").increment(1);
-        problem(StatusCode::FORBIDDEN, "forbidden", "hub.verify_token is not WHATSAPP_VERIFY_TOKEN")
-    }
-}
-
-/// Compares without telling by its duration where two texts differ.
-fn same(a: &str, b: &str) -> bool {
-    let tag = |text: &str| Hmac::<Sha256>::new_from_slice(b"compare").ok().map(|mac| mac.chain_update(text));
-    match (tag(a), tag(b)) {
-        (Some(a), Some(b)) => b.verify_slice(&a.finalize().into_bytes()).is_ok(),
-        _ => false,
+        problem(StatusCode::FORBIDDEN, "forbidden", &format!("hub.verify_token is not {setting}"))
     }
 }
 
 /// A delivery: 401 for a signature that no app's secret made, 503 when it cannot be stored (Meta comes back then).
 pub async fn receive(edge: &Edge, request: Request<Incoming>) -> Answer {
+    take(edge, &edge.apps, "whatsapp", request).await
+}
+
+/// The same for any of Meta's webhooks, signed by one of `apps`.
+pub async fn take(edge: &Edge, apps: &[App], source: &'static str, request: Request<Incoming>) -> Answer {
     let app_id = parameter(&request, "app_id");
     let signature = request.headers().get("x-hub-signature-256").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let body = match body(request, LIMIT).await {
@@ -50,12 +46,12 @@ pub async fn receive(edge: &Edge, request: Request<Incoming>) -> Answer {
             return answer;
         }
     };
-    let Some(app) = signer(&edge.apps, app_id.as_deref(), signature.as_deref(), &body) else {
+    let Some(app) = signer(apps, app_id.as_deref(), signature.as_deref(), &body) else {
         counter!("tidings_webhooks_total", "result" => "bad_signature").increment(1);
         warn!(app_id, bytes = body.len(), signed = signature.is_some(), "webhook refused: no app's secret made its signature");
         return problem(StatusCode::UNAUTHORIZED, "unauthorized", "x-hub-signature-256 was made with no app secret known here");
     };
-    let result = edge.journal.store(app.id.clone(), body).await;
+    let result = edge.journal.store(source, app.id.clone(), body).await;
     counter!("tidings_webhooks_total", "result" => if result.is_ok() { "stored" } else { "unavailable" }).increment(1);
     match result {
         Ok(()) => text(StatusCode::OK, ""),
@@ -73,7 +69,7 @@ fn signer<'a>(apps: &'a [App], app_id: Option<&str>, signature: Option<&str>, bo
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }

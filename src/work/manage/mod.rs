@@ -3,6 +3,7 @@
 
 mod check;
 mod draft;
+mod instagram;
 mod number;
 mod signup;
 mod template;
@@ -42,6 +43,10 @@ pub struct Manage {
     pub db: Db,
     /// The Meta apps, for signups and uploads.
     pub apps: Vec<App>,
+    /// The Instagram apps, and where their logins get tokens.
+    pub instagram_apps: Vec<App>,
+    /// `INSTAGRAM_LOGIN_URL`.
+    pub instagram_login: String,
     /// For drafts: the models' addresses and keys.
     pub models: Guarded,
     /// Keys of providers for agents that have none.
@@ -111,6 +116,8 @@ impl Manage {
             "template_delete" => self.delete_template(job).await,
             "template_draft" => self.draft_template(job).await,
             "block" | "unblock" => self.block(job).await,
+            "login" => self.login(job).await,
+            "login_refresh" => self.refresh_login(job).await,
             "contact_profile" => self.contact_profile(job).await,
             kind => Err(Failure::refused("input", format!("there is no operation {kind}"))),
         }
