@@ -342,7 +342,7 @@ begin
   if not found then
     return;
   end if;
-  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  update public.messages m set status = o.status, extra = coalesce(o.extra, m.extra)
   where (m.organization_id, m.organization_address, m.external_id) = (p_organization, p_address, p_external_id);
   for change in select c from jsonb_array_elements(coalesce(o.changes, '[]')) c loop
     perform bus.apply_change(p_organization, p_address, p_external_id, change);
@@ -603,6 +603,7 @@ CREATE FUNCTION bus.apply_change(p_organization uuid, p_address text, p_external
 declare
   m public.messages;
   moment timestamptz := (p_change ->> 'timestamp')::timestamptz;
+  later jsonb;
 begin
   select * into m from public.messages x
   where (x.organization_id, x.organization_address, x.external_id) = (p_organization, p_address, p_external_id) for no key update;
@@ -612,13 +613,25 @@ begin
   if p_change -> 'patch' is null then
     update public.messages x set status = jsonb_build_object('deleted', moment)
     where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
-  elsif moment > coalesce((m.extra #>> '{edits,-1,at}')::timestamptz, '-infinity') then
+    return true;
+  end if;
+  select e into later from jsonb_array_elements(coalesce(m.extra -> 'edits', '[]')) e
+  where (e ->> 'at')::timestamptz >= moment order by (e ->> 'at')::timestamptz limit 1;
+  if later is null then
     -- The earlier text stays, with the time at which it was replaced.
     update public.messages x set
       content = p_change -> 'patch',
       status = jsonb_build_object('edited', moment),
       extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
         'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
+    where x.organization_id = m.organization_id and x.id = m.id;
+  elsif (later ->> 'at')::timestamptz > moment then
+    -- An older edit that comes after a newer one is only remembered: it is what the newer one replaced.
+    update public.messages x set extra = jsonb_build_object('edits', (
+      select jsonb_agg(e order by (e ->> 'at')::timestamptz) from (
+        select case when e = later then e || jsonb_build_object('before', p_change -> 'patch') else e end as e
+        from jsonb_array_elements(m.extra -> 'edits') e
+        union all select jsonb_build_object('at', moment, 'before', later -> 'before')) all_edits))
     where x.organization_id = m.organization_id and x.id = m.id;
   end if;
   return true;
@@ -664,7 +677,7 @@ CREATE FUNCTION bus.apply_early(o bus.orphans) RETURNS boolean
     SET search_path TO ''
     AS $$
 begin
-  update public.messages m set status = o.status, extra = coalesce(o.extra, '{}')
+  update public.messages m set status = o.status, extra = coalesce(o.extra, m.extra)
   where (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id);
   perform bus.apply_change(o.organization_id, o.organization_address, o.external_id, c) from jsonb_array_elements(coalesce(o.changes, '[]')) c;
   return true;
@@ -740,6 +753,37 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) IS 'Asks for an answer to the newest message of a conversation.';
+
+
+--
+-- Name: ask_profile(uuid, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.ask_profile(p_organization uuid, p_contact text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_account text;
+begin
+  -- At most once a day for each, whatever comes of it.
+  update public.contacts_addresses a set extra = jsonb_build_object('name_fetched_at', now())
+  where (a.organization_id, a.service, a.address) = (p_organization, 'instagram', p_contact)
+    and coalesce(bus.as_time(a.extra ->> 'name_fetched_at') < now() - interval '1 day', true);
+  if found then
+    select x.address into v_account from public.organizations_addresses x
+    where x.organization_id = p_organization and x.service = 'instagram' and x.status = 'connected' order by x.updated_at desc limit 1;
+    perform public.operate(p_organization, v_account, 'contact_profile', jsonb_build_object('contact_address', p_contact));
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION ask_profile(p_organization uuid, p_contact text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.ask_profile(p_organization uuid, p_contact text) IS 'Asks who somebody on Instagram is.';
 
 
 --
@@ -1299,7 +1343,7 @@ begin
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
   from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
-    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%';
+    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%' and not m.status ? 'deleted';
 end
 $$;
 
@@ -1442,6 +1486,39 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims files to give to the provider. lane is the number.';
+
+
+--
+-- Name: complete_messages(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.complete_messages(p_events jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update public.messages m set status = e.status
+  from (
+    select x.organization_id, x.address, x.external_id, jsonb_object_agg(s.key, s.value) as status
+    from jsonb_to_recordset(p_events) as x (organization_id uuid, address text, external_id text, status jsonb), jsonb_each(x.status) s
+    group by 1, 2, 3) e
+  where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
+    and not m.status ? 'pending' and not m.status @> e.status;
+  with came as (
+    update public.messages m set content = e.content || '{"data": null}'
+    from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, content jsonb)
+    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
+      and m.content ->> 'kind' = 'media_placeholder' and e.content ->> 'type' = 'file'
+    returning m.*
+  )
+  select bus.fetch_media(came.organization_id, came.id) from came
+$$;
+
+
+--
+-- Name: FUNCTION complete_messages(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.complete_messages(p_events jsonb) IS 'What was imported before and is told again: states add up, and files of a phone''s history take the place of the placeholders that came with their threads.';
 
 
 --
@@ -2189,6 +2266,7 @@ CREATE FUNCTION bus.meet(p_organization uuid, p_service public.service, p_contac
 declare
   by_id public.contacts_addresses;
   by_phone public.contacts_addresses;
+  left_behind public.contacts_addresses;
 begin
   if p_user_id is not null then
     by_id := public.find_address(p_organization, p_service, null, p_user_id);
@@ -2208,11 +2286,26 @@ begin
     if not p_creates then
       return null;
     end if;
+    select * into left_behind from public.contacts_addresses a
+    where (a.organization_id, a.service, a.address) = (p_organization, p_service, p_contact) and a.extra ? 'replaced_by_address';
+    if found and (case when p_user_id is null then left_behind.updated_at > now() - interval '7 days' else left_behind.extra ->> 'was_bsuid' = p_user_id end) then
+      -- News of before the change, which come late.
+      return public.address_of(p_organization, p_service, p_contact, null, null);
+    end if;
     insert into public.contacts_addresses as a (organization_id, service, address, extra)
     values (p_organization, p_service, p_contact, p_extra)
-    on conflict (organization_id, service, address) do update set extra = excluded.extra, status = 'active'
+    -- Somebody else has the number now.
+    on conflict (organization_id, service, address) do update
+      set extra = excluded.extra || '{"replaced_by_address": null, "was_bsuid": null}', status = 'active'
     returning a.address into by_id.address;
     return by_id.address;
+  end if;
+  if p_extra ? 'preferences' then
+    -- Of two that overtook each other the later one counts.
+    p_extra := p_extra || jsonb_build_object('preferences', (
+      select jsonb_object_agg(k, case when bus.as_time(by_id.extra #>> array['preferences', k, 'at']) > bus.as_time(v ->> 'at')
+        then by_id.extra #> array['preferences', k] else v end)
+      from jsonb_each(p_extra -> 'preferences') x (k, v)));
   end if;
   update public.contacts_addresses a set extra = p_extra - 'address_type'
   where (a.organization_id, a.service, a.address) = (p_organization, p_service, by_id.address)
@@ -2470,7 +2563,7 @@ begin
   on conflict (organization_id, organization_address, external_id) do update set
     status = public.merge_status(o.status, excluded.status, 'outgoing'),
     changes = case when excluded.changes is null or o.changes @> excluded.changes then o.changes else coalesce(o.changes, '[]') || excluded.changes end,
-    extra = public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', coalesce(excluded.extra, '{}'));
+    extra = case when excluded.extra is null then o.extra else public.merge_update_jsonb(coalesce(o.extra, '{}'), '{}', excluded.extra) end;
   return true;
 end
 $$;
@@ -2644,32 +2737,6 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.renew(p_queue text, p_worker uuid, p_tasks jsonb) IS 'The heartbeat: extends the leases of running tasks. Who is not in the answer has lost its task; whose version is higher is outdated.';
-
-
---
--- Name: replace_placeholders(jsonb); Type: FUNCTION; Schema: bus; Owner: -
---
-
-CREATE FUNCTION bus.replace_placeholders(p_events jsonb) RETURNS void
-    LANGUAGE sql
-    SET search_path TO ''
-    AS $$
-  with came as (
-    update public.messages m set content = e.content || '{"data": null}'
-    from jsonb_to_recordset(p_events) as e (organization_id uuid, address text, external_id text, content jsonb)
-    where (m.organization_id, m.organization_address, m.external_id) = (e.organization_id, e.address, e.external_id)
-      and m.content ->> 'kind' = 'media_placeholder' and e.content ->> 'type' = 'file'
-    returning m.*
-  )
-  select bus.fetch_media(came.organization_id, came.id) from came
-$$;
-
-
---
--- Name: FUNCTION replace_placeholders(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON FUNCTION bus.replace_placeholders(p_events jsonb) IS 'Files of a phone''s history take the place of the placeholders that came with their threads.';
 
 
 --
@@ -3100,20 +3167,27 @@ COMMENT ON FUNCTION bus.step(p_organization uuid, p_operation uuid, p_step text,
 CREATE FUNCTION bus.store_accounts(p_events jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   e jsonb;
   a public.organizations_addresses;
   moment timestamptz;
   event text;
+  about text;
 begin
   for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
     event := e ->> 'event';
     moment := (e ->> 'timestamp')::timestamptz;
+    about := case
+      when event in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED', 'ACCOUNT_RECONNECTED') then 'connection'
+      when event in ('DISABLED_UPDATE', 'ACCOUNT_RESTRICTION', 'ACCOUNT_VIOLATION') then 'attention'
+      else 'other' end;
     for a in select * from bus.numbers_of(e) loop
-      -- An old event that comes late must not undo a newer one.
-      continue when bus.as_time(a.extra #>> '{account,at}') > moment;
-      update public.organizations_addresses x set extra = jsonb_build_object('account', jsonb_build_object('event', event, 'at', moment))
+      -- An old event that comes late must not undo a newer one of its kind, nor one of before the number was connected here.
+      continue when bus.as_time(a.extra #>> array['account', about, 'at']) >= moment
+        or (about = 'connection' and moment < coalesce(bus.as_time(a.extra ->> 'connected_at'), a.created_at));
+      update public.organizations_addresses x
+      set extra = jsonb_build_object('account', jsonb_build_object(about, jsonb_build_object('event', event, 'at', moment)))
       where (x.organization_id, x.address) = (a.organization_id, a.address);
       if event in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED') and a.status = 'connected' then
         update public.organizations_addresses x set status = 'disconnected',
@@ -3123,21 +3197,26 @@ begin
         -- Only what such an event disconnected: a number that its owner gave up stays given up.
         update public.organizations_addresses x set status = 'connected', extra = '{"disconnected": null, "attention": null}'
         where (x.organization_id, x.address) = (a.organization_id, a.address);
-      elsif event in ('DISABLED_UPDATE', 'ACCOUNT_RESTRICTION', 'ACCOUNT_VIOLATION') then
+      elsif event = 'DISABLED_UPDATE' and e #>> '{value,ban_info,waba_ban_state}' = 'REINSTATE' then
+        update public.organizations_addresses x set extra = '{"attention": null}'
+        where (x.organization_id, x.address) = (a.organization_id, a.address) and a.extra #>> '{attention,by}' = 'DISABLED_UPDATE';
+      elsif about = 'attention' then
         update public.organizations_addresses x set extra = jsonb_build_object('attention', jsonb_build_object(
+          'until', (select to_timestamp(max((r ->> 'expiration')::numeric)) from jsonb_array_elements(e #> '{value,restriction_info}') r where r ->> 'expiration' ~ '^[0-9]+$'),
           'reason', case event
-            when 'DISABLED_UPDATE' then 'Meta has disabled the account: ' || coalesce(e #>> '{value,ban_info,waba_ban_state}', 'no state given')
+            when 'DISABLED_UPDATE' then case e #>> '{value,ban_info,waba_ban_state}'
+              when 'SCHEDULE_FOR_DISABLE' then 'Meta is going to disable the account' || coalesce(' on ' || (e #>> '{value,ban_info,waba_ban_date}'), '')
+              else 'Meta has disabled the account: ' || coalesce(e #>> '{value,ban_info,waba_ban_state}', 'no state given') end
             when 'ACCOUNT_RESTRICTION' then 'Meta has restricted the account: '
               || coalesce((select string_agg(r ->> 'restriction_type', ', ') from jsonb_array_elements(e #> '{value,restriction_info}') r), 'no restriction given')
             else 'Meta reports a violation: ' || coalesce(e #>> '{value,violation_info,violation_type}', 'no type given') end,
           'at', moment, 'by', event))
-        where (x.organization_id, x.address) = (a.organization_id, a.address)
-          and coalesce(e #>> '{value,ban_info,waba_ban_state}', '') <> 'REINSTATE';
+        where (x.organization_id, x.address) = (a.organization_id, a.address);
       end if;
     end loop;
   end loop;
 end
-$$;
+$_$;
 
 
 --
@@ -3199,13 +3278,17 @@ begin
     from jsonb_to_recordset(p_events) as e (
       organization_id uuid, service public.service, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
     -- The usual case is that nothing is new.
-    where not exists (
+    where e.service = 'instagram' or not exists (
       select from public.contacts_addresses a
       where (a.organization_id, a.service, a.address) = (e.organization_id, e.service, e.contact) and a.status = 'active' and a.extra @> e.extra)
     group by 1, 2, 3, 4, 5, 6
-    order by e.organization_id, e.contact, max(e.n)
+    -- Who is introduced comes before what is only added; the rest in an order that is the same for everyone.
+    order by not bool_or(coalesce(e.creates, true)), e.organization_id, e.contact, max(e.n)
   loop
     perform bus.meet(c.organization_id, c.service, c.contact, c.phone, c.user_id, c.extra, c.creates);
+    if c.service = 'instagram' then
+      perform bus.ask_profile(c.organization_id, c.contact);
+    end if;
   end loop;
 end
 $$;
@@ -3274,7 +3357,13 @@ begin
     select * from jsonb_to_recordset(p_events) as x (
       organization_id uuid, service public.service, address text, "group" text, name text, patch jsonb, ended boolean, n bigint) order by x.n
   loop
-    v_conversation := public.conversation_for(e.organization_id, e.service, e.address, null, e."group");
+    -- A group that has ended stays so, whatever comes late.
+    select c.id into v_conversation from public.conversations c
+    where c.organization_id = e.organization_id and c.organization_address = e.address and c.service = e.service and c.group_address = e."group"
+    order by c.created_at desc limit 1;
+    if not found then
+      v_conversation := public.conversation_for(e.organization_id, e.service, e.address, null, e."group");
+    end if;
     update public.conversations c set name = coalesce(e.name, c.name), extra = e.patch, status = case when e.ended then 'closed' else c.status end
     where c.organization_id = e.organization_id and c.id = v_conversation;
   end loop;
@@ -3364,8 +3453,8 @@ begin
   on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
   perform set_config('tidings.filed', '', true);
 
-  if p_events @? '$[*] ? (@.status != null && @.content.type == "file")' then
-    perform bus.replace_placeholders(p_events);
+  if p_events @? '$[*] ? (@.status != null)' then
+    perform bus.complete_messages(p_events);
   end if;
 end
 $_$;
@@ -3457,7 +3546,7 @@ CREATE FUNCTION bus.store_renames(p_events jsonb) RETURNS void
 declare
   r record;
   was public.contacts_addresses;
-  address text;
+  v_new text;
   v_old text;
 begin
   for r in
@@ -3480,15 +3569,15 @@ begin
     -- A new address with all that is known of the old one, but for what it was reached by.
     insert into public.contacts_addresses as a (organization_id, service, address, contact_id, extra)
     values (r.organization_id, r.service, r.contact, was.contact_id,
-      (coalesce(was.extra, '{}') - '{phone_number,bsuid}'::text[])
+      (coalesce(was.extra, '{}') - '{phone_number,bsuid,parent_bsuid,replaced_by_address,was_bsuid}'::text[])
         || jsonb_strip_nulls(jsonb_build_object(
           'phone_number', r.phone, 'bsuid', r.user_id, 'replaces_address', was.address,
           'address_type', case when r.phone is null then 'bsuid' else 'phone' end)))
     on conflict (organization_id, service, address) do update set status = 'active', extra = excluded.extra
-    returning a.address into address;
-    update public.contacts_addresses a set extra = '{"bsuid": null}'
+    returning a.address into v_new;
+    update public.contacts_addresses a set extra = jsonb_build_object('bsuid', null, 'was_bsuid', was.extra ->> 'bsuid')
     where (a.organization_id, a.service, a.address) = (was.organization_id, was.service, was.address);
-    perform public.merge_addresses(r.organization_id, r.service, was.address, address);
+    perform public.merge_addresses(r.organization_id, r.service, was.address, v_new);
   end loop;
 end
 $$;
@@ -3587,11 +3676,14 @@ begin
         and x.direction = 'outgoing' and x.external_id is null;
       if found then
         perform bus.settle_unknown(s.organization_id, m.id, s.external_id, s.news);
+        update public.messages x set extra = s.extra where x.organization_id = s.organization_id and x.id = m.id and s.extra is not null;
         continue;
       end if;
+      -- Somebody else's word, for whoever it was sent by.
+      s.extra := coalesce(s.extra, '{}') || jsonb_build_object('callback_data', s.message_id);
     end if;
     if not bus.orphan(s.organization_id, s.address, s.external_id, s.news, null, s.extra) then
-      update public.messages x set status = s.news, extra = coalesce(s.extra, '{}')
+      update public.messages x set status = s.news, extra = coalesce(s.extra, x.extra)
       where (x.organization_id, x.organization_address, x.external_id) = (s.organization_id, s.address, s.external_id);
     end if;
   end loop;
@@ -3631,7 +3723,7 @@ begin
     where (x.organization_id, x.service, x.address)
       = (s.organization_id, s.service, public.address_of(s.organization_id, s.service, s.contact, s.phone, s.user_id)) for update;
     continue when not found or bus.as_time(a.extra #>> '{synced,at}') > s."timestamp";
-    v_synced := jsonb_build_object('synced', jsonb_build_object('name', s.name, 'action', s.action, 'at', s."timestamp"));
+    v_synced := jsonb_build_object('synced', jsonb_strip_nulls(jsonb_build_object('name', s.name, 'action', s.action, 'at', s."timestamp")));
     v_contact := a.contact_id;
     if s.action = 'remove' then
       update public.contacts_addresses x set contact_id = null, extra = v_synced
@@ -3676,6 +3768,8 @@ declare
   a public.organizations_addresses;
   p jsonb;
 begin
+  -- What Meta tells of a template is no edit of ours.
+  perform set_config('tidings.synchronising', 'on', true);
   for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
     p := e -> 'patch';
     for a in select distinct on (n.organization_id) n.* from bus.numbers_of(e) n order by n.organization_id, n.status = 'connected' desc, n.address loop
@@ -3685,18 +3779,18 @@ begin
         category = case when upper(p ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION') then upper(p ->> 'category') else t.category end,
         quality = coalesce(p ->> 'quality', t.quality),
         rejected_reason = case when p ? 'status' then p ->> 'rejected_reason' else t.rejected_reason end,
-        components = coalesce(p -> 'components', t.components),
         extra = coalesce(p -> 'extra', '{}') || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
       where t.organization_id = a.organization_id and t.waba_id = e ->> 'waba'
         and (t.external_id = e ->> 'external_id' or (t.external_id is null and t.name = e ->> 'name' and t.language = e ->> 'language'))
         and coalesce(bus.as_time(t.extra #>> array['told', e ->> 'kind_of']) <= (e ->> 'timestamp')::timestamptz, true);
-      if not found and not exists (
-        select from public.templates t where t.organization_id = a.organization_id and t.external_id = e ->> 'external_id') then
-        -- Made elsewhere: the whole of it comes from Meta.
+      if e -> 'sync' = 'true' or (not found and not exists (
+        select from public.templates t where t.organization_id = a.organization_id and t.external_id = e ->> 'external_id')) then
+        -- Made elsewhere, or told in part only: the whole of it comes from Meta.
         perform public.sync_templates(a.organization_id, a.address);
       end if;
     end loop;
   end loop;
+  perform set_config('tidings.synchronising', '', true);
 end
 $$;
 
@@ -3904,7 +3998,7 @@ begin
     left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
     where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
       and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'
+        or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
           -- Not the echo of what is being sent from here at this moment.
           and not exists (
             select from bus.tasks t
@@ -3950,7 +4044,7 @@ CREATE FUNCTION public.after_insert_on_operations() RETURNS trigger
 begin
   -- One number's operations run one after the other.
   insert into bus.tasks (queue, organization_id, key, subject)
-  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n order by n.id;
+  select 'manage', n.organization_id, coalesce(n.organization_address, n.id::text), n.id::text from inserted n where n.state = 'pending' order by n.id;
   perform bus.ring('manage');
   return null;
 end
@@ -4010,6 +4104,10 @@ begin
         else jsonb_build_object('by', 'check', 'at', now(), 'reason', (
           select string_agg(c ->> 'message', '; ') from jsonb_array_elements(o.output -> 'checks') c where c -> 'ok' = 'false')) end)
     where a.organization_id = o.organization_id and a.address = o.organization_address;
+  elsif o.kind = 'login_refresh' and o.state = 'failed' then
+    update public.organizations_addresses a set extra = jsonb_build_object('needs_reauth', true, 'attention', jsonb_build_object(
+      'by', 'login', 'at', now(), 'reason', 'the account''s token could not be renewed: somebody has to log in again'))
+    where a.organization_id = o.organization_id and a.address = o.organization_address;
   elsif o.kind in ('block', 'unblock') and o.state = 'done' then
     update public.contacts_addresses a set extra = jsonb_build_object('blocked',
       case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
@@ -4020,7 +4118,7 @@ begin
     values (o.organization_id,
       (select a.address from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address),
       case when o.state = 'failed' then 'error' else 'info' end::public.log_level, o.kind, 'whatsapp',
-      case when o.state = 'failed' then o.kind || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
+      case when o.state = 'failed' then replace(o.kind, '_', ' ') || ' failed: ' || coalesce(o.error ->> 'message', 'no reason given') else o.kind || ' done' end,
       jsonb_build_object('operation_id', o.id, 'error', o.error));
   end if;
 end
@@ -4080,7 +4178,7 @@ CREATE TABLE public.operations (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT operations_input_object CHECK ((jsonb_typeof(input) = 'object'::text)),
-    CONSTRAINT operations_kind CHECK ((kind = ANY (ARRAY['signup'::text, 'deregister'::text, 'check'::text, 'refresh'::text, 'profile'::text, 'settings'::text, 'sync_phone'::text, 'templates'::text, 'template_submit'::text, 'template_edit'::text, 'template_delete'::text, 'template_draft'::text, 'block'::text, 'unblock'::text, 'contact_profile'::text]))),
+    CONSTRAINT operations_kind CHECK ((kind = ANY (ARRAY['signup'::text, 'deregister'::text, 'check'::text, 'refresh'::text, 'profile'::text, 'settings'::text, 'sync_phone'::text, 'templates'::text, 'template_submit'::text, 'template_edit'::text, 'template_delete'::text, 'template_draft'::text, 'block'::text, 'unblock'::text, 'contact_profile'::text, 'pairing'::text, 'login'::text, 'login_refresh'::text]))),
     CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'done'::text, 'failed'::text])))
 );
 
@@ -4419,7 +4517,6 @@ CREATE FUNCTION public.before_insert_on_operations() RETURNS trigger
 declare
   k text;
 begin
-  new.state := 'pending';
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
     if jsonb_typeof(new.input -> k) in ('string', 'number') then
@@ -4817,7 +4914,7 @@ declare
   a public.organizations_addresses;
 begin
   insert into public.organizations_addresses as x (organization_id, service, address, extra, status)
-  values (p_organization, 'whatsapp', p_address, p_extra, p_status)
+  values (p_organization, 'whatsapp', p_address, p_extra || case when p_status = 'connected' then jsonb_build_object('connected_at', now()) else '{}' end, p_status)
   on conflict (organization_id, address) do update
     set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
   returning * into a;
@@ -6286,7 +6383,7 @@ begin
 
   update public.contacts_addresses i set
     contact_id = coalesce(i.contact_id, f.contact_id),
-    extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,synced}'::text[]) || coalesce(i.extra, '{}')
+    extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,was_bsuid,synced}'::text[]) || coalesce(i.extra, '{}')
   from public.contacts_addresses f
   where (i.organization_id, i.service, i.address) = (p_organization, p_service, p_into)
     and (f.organization_id, f.service, f.address) = (p_organization, p_service, p_from);
@@ -6526,6 +6623,14 @@ CREATE FUNCTION public.refresh_numbers() RETURNS void
     and not exists (
       select from public.operations o
       where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'refresh' and o.created_at > now() - interval '1 day')
+  limit 20;
+  -- Instagram's tokens are renewed ten days before they end.
+  select public.operate(a.organization_id, a.address, 'login_refresh')
+  from public.organizations_addresses a
+  where a.service = 'instagram' and a.status = 'connected' and bus.as_time(a.extra ->> 'token_expires_at') < now() + interval '10 days'
+    and not exists (
+      select from public.operations o
+      where o.organization_id = a.organization_id and o.organization_address = a.address and o.kind = 'login_refresh' and o.created_at > now() - interval '1 day')
   limit 20
 $$;
 
@@ -6534,7 +6639,7 @@ $$;
 -- Name: FUNCTION refresh_numbers(); Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON FUNCTION public.refresh_numbers() IS 'Asks for a refresh of every connected number that has had none for a day. Called once a minute.';
+COMMENT ON FUNCTION public.refresh_numbers() IS 'Renews tokens that will end, and asks for a refresh of every connected number that has had none for a day. Called once a minute.';
 
 
 --
@@ -6874,7 +6979,7 @@ CREATE FUNCTION public.window_opened_at(p_organization uuid, p_address text, p_c
   cross join lateral (
     select x."timestamp" from public.messages x
     where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
-      and (x.status ? 'pending' or x.content ->> 'kind' = 'call')
+      and (x.status ?| '{pending,standby}' or x.content ->> 'kind' = 'call')
     order by x."timestamp" desc limit 1) m
   where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
     and c.group_address is null and c.service in ('whatsapp', 'instagram')
@@ -7308,20 +7413,20 @@ CREATE FUNCTION storage.check_file(m public.messages) RETURNS void
     SET search_path TO ''
     AS $$
 declare
-  name text := storage.name_of(m.content #>> '{file,uri}');
+  v_name text := storage.name_of(m.content #>> '{file,uri}');
   o storage.objects;
   most bigint;
 begin
-  if name is null then
+  if v_name is null then
     return;
   end if;
-  if name not like 'organizations/' || m.organization_id || '/attachments/%' then
+  if v_name not like 'organizations/' || m.organization_id || '/attachments/%' then
     perform public.refuse_content('content.file.uri', 'is not a file of this organization');
   end if;
   if m.direction <> 'outgoing' or not m.status ? 'pending' or m.service = 'local' then
     return;
   end if;
-  select * into o from storage.objects x where x.organization_id = m.organization_id and x.bucket_id = 'media' and x.name = check_file.name for key share;
+  select * into o from storage.objects x where x.organization_id = m.organization_id and x.bucket_id = 'media' and x.name = v_name for key share;
   if o.name is null or o.state <> 'ready' then
     perform public.refuse_content('content.file.uri', 'names a file that is not stored: upload it first');
   end if;
@@ -8049,7 +8154,7 @@ CREATE VIEW public.numbers WITH (security_invoker='true') AS
     (a.extra ->> 'verified_name'::text) AS verified_name,
     COALESCE((a.extra ->> 'environment'::text), 'production'::text) AS environment,
         CASE
-            WHEN ((a.status = 'connected'::text) AND (jsonb_typeof((a.extra -> 'attention'::text)) = 'object'::text)) THEN 'needs attention'::text
+            WHEN ((a.status = 'connected'::text) AND (jsonb_typeof((a.extra -> 'attention'::text)) = 'object'::text) AND COALESCE((bus.as_time((a.extra #>> '{attention,until}'::text[])) > now()), true)) THEN 'needs attention'::text
             ELSE a.status
         END AS state,
     COALESCE((a.extra #>> '{attention,reason}'::text[]), (a.extra #>> '{disconnected,by}'::text[])) AS reason,
@@ -8765,6 +8870,13 @@ CREATE INDEX messages_newest ON public.messages USING btree (organization_id, "t
 
 
 --
+-- Name: onboarding_tokens_id; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX onboarding_tokens_id ON public.onboarding_tokens USING btree (id);
+
+
+--
 -- Name: operations_finished; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -8957,7 +9069,7 @@ CREATE TRIGGER release_files AFTER DELETE ON public.messages REFERENCING OLD TAB
 -- Name: messages request_receipt; Type: TRIGGER; Schema: public; Owner: -
 --
 
-CREATE TRIGGER request_receipt AFTER UPDATE ON public.messages FOR EACH ROW WHEN (((new.direction = 'incoming'::public.direction) AND (new.service <> 'local'::public.service) AND (new.external_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (((new.status ->> 'read'::text) IS DISTINCT FROM (old.status ->> 'read'::text)) OR ((new.status ->> 'typing'::text) IS DISTINCT FROM (old.status ->> 'typing'::text))))) EXECUTE FUNCTION public.after_read_on_messages();
+CREATE TRIGGER request_receipt AFTER UPDATE ON public.messages FOR EACH ROW WHEN (((new.direction = 'incoming'::public.direction) AND (new.service <> 'local'::public.service) AND (new.external_id IS NOT NULL) AND (new.status ? 'pending'::text) AND (new.status IS DISTINCT FROM old.status) AND (((new.status ->> 'read'::text) IS DISTINCT FROM (old.status ->> 'read'::text)) OR ((new.status ->> 'typing'::text) IS DISTINCT FROM (old.status ->> 'typing'::text))))) EXECUTE FUNCTION public.after_read_on_messages();
 
 
 --
@@ -9431,6 +9543,13 @@ REVOKE ALL ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) F
 
 
 --
+-- Name: FUNCTION ask_profile(p_organization uuid, p_contact text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.ask_profile(p_organization uuid, p_contact text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION await_uploads(p_claimed bus.claimed[]); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -9540,6 +9659,13 @@ REVOKE ALL ON FUNCTION bus.claim_sweep(p_worker uuid, p_limit integer, p_after u
 --
 
 REVOKE ALL ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION complete_messages(p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.complete_messages(p_events jsonb) FROM PUBLIC;
 
 
 --
@@ -9757,13 +9883,6 @@ REVOKE ALL ON FUNCTION bus.release(p_queue text, p_worker uuid, p_keep bigint[])
 --
 
 REVOKE ALL ON FUNCTION bus.renew(p_queue text, p_worker uuid, p_tasks jsonb) FROM PUBLIC;
-
-
---
--- Name: FUNCTION replace_placeholders(p_events jsonb); Type: ACL; Schema: bus; Owner: -
---
-
-REVOKE ALL ON FUNCTION bus.replace_placeholders(p_events jsonb) FROM PUBLIC;
 
 
 --

@@ -89,14 +89,21 @@ declare
   a public.organizations_addresses;
   moment timestamptz;
   event text;
+  about text;
 begin
   for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
     event := e ->> 'event';
     moment := (e ->> 'timestamp')::timestamptz;
+    about := case
+      when event in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED', 'ACCOUNT_RECONNECTED') then 'connection'
+      when event in ('DISABLED_UPDATE', 'ACCOUNT_RESTRICTION', 'ACCOUNT_VIOLATION') then 'attention'
+      else 'other' end;
     for a in select * from bus.numbers_of(e) loop
-      -- An old event that comes late must not undo a newer one.
-      continue when bus.as_time(a.extra #>> '{account,at}') > moment;
-      update public.organizations_addresses x set extra = jsonb_build_object('account', jsonb_build_object('event', event, 'at', moment))
+      -- An old event that comes late must not undo a newer one of its kind, nor one of before the number was connected here.
+      continue when bus.as_time(a.extra #>> array['account', about, 'at']) >= moment
+        or (about = 'connection' and moment < coalesce(bus.as_time(a.extra ->> 'connected_at'), a.created_at));
+      update public.organizations_addresses x
+      set extra = jsonb_build_object('account', jsonb_build_object(about, jsonb_build_object('event', event, 'at', moment)))
       where (x.organization_id, x.address) = (a.organization_id, a.address);
       if event in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED') and a.status = 'connected' then
         update public.organizations_addresses x set status = 'disconnected',
@@ -106,16 +113,21 @@ begin
         -- Only what such an event disconnected: a number that its owner gave up stays given up.
         update public.organizations_addresses x set status = 'connected', extra = '{"disconnected": null, "attention": null}'
         where (x.organization_id, x.address) = (a.organization_id, a.address);
-      elsif event in ('DISABLED_UPDATE', 'ACCOUNT_RESTRICTION', 'ACCOUNT_VIOLATION') then
+      elsif event = 'DISABLED_UPDATE' and e #>> '{value,ban_info,waba_ban_state}' = 'REINSTATE' then
+        update public.organizations_addresses x set extra = '{"attention": null}'
+        where (x.organization_id, x.address) = (a.organization_id, a.address) and a.extra #>> '{attention,by}' = 'DISABLED_UPDATE';
+      elsif about = 'attention' then
         update public.organizations_addresses x set extra = jsonb_build_object('attention', jsonb_build_object(
+          'until', (select to_timestamp(max((r ->> 'expiration')::numeric)) from jsonb_array_elements(e #> '{value,restriction_info}') r where r ->> 'expiration' ~ '^[0-9]+$'),
           'reason', case event
-            when 'DISABLED_UPDATE' then 'Meta has disabled the account: ' || coalesce(e #>> '{value,ban_info,waba_ban_state}', 'no state given')
+            when 'DISABLED_UPDATE' then case e #>> '{value,ban_info,waba_ban_state}'
+              when 'SCHEDULE_FOR_DISABLE' then 'Meta is going to disable the account' || coalesce(' on ' || (e #>> '{value,ban_info,waba_ban_date}'), '')
+              else 'Meta has disabled the account: ' || coalesce(e #>> '{value,ban_info,waba_ban_state}', 'no state given') end
             when 'ACCOUNT_RESTRICTION' then 'Meta has restricted the account: '
               || coalesce((select string_agg(r ->> 'restriction_type', ', ') from jsonb_array_elements(e #> '{value,restriction_info}') r), 'no restriction given')
             else 'Meta reports a violation: ' || coalesce(e #>> '{value,violation_info,violation_type}', 'no type given') end,
           'at', moment, 'by', event))
-        where (x.organization_id, x.address) = (a.organization_id, a.address)
-          and coalesce(e #>> '{value,ban_info,waba_ban_state}', '') <> 'REINSTATE';
+        where (x.organization_id, x.address) = (a.organization_id, a.address);
       end if;
     end loop;
   end loop;
@@ -132,6 +144,8 @@ declare
   a public.organizations_addresses;
   p jsonb;
 begin
+  -- What Meta tells of a template is no edit of ours.
+  perform set_config('tidings.synchronising', 'on', true);
   for e in select x from jsonb_array_elements(p_events) x order by x ->> 'timestamp', (x ->> 'n')::bigint loop
     p := e -> 'patch';
     for a in select distinct on (n.organization_id) n.* from bus.numbers_of(e) n order by n.organization_id, n.status = 'connected' desc, n.address loop
@@ -141,18 +155,18 @@ begin
         category = case when upper(p ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION') then upper(p ->> 'category') else t.category end,
         quality = coalesce(p ->> 'quality', t.quality),
         rejected_reason = case when p ? 'status' then p ->> 'rejected_reason' else t.rejected_reason end,
-        components = coalesce(p -> 'components', t.components),
         extra = coalesce(p -> 'extra', '{}') || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
       where t.organization_id = a.organization_id and t.waba_id = e ->> 'waba'
         and (t.external_id = e ->> 'external_id' or (t.external_id is null and t.name = e ->> 'name' and t.language = e ->> 'language'))
         and coalesce(bus.as_time(t.extra #>> array['told', e ->> 'kind_of']) <= (e ->> 'timestamp')::timestamptz, true);
-      if not found and not exists (
-        select from public.templates t where t.organization_id = a.organization_id and t.external_id = e ->> 'external_id') then
-        -- Made elsewhere: the whole of it comes from Meta.
+      if e -> 'sync' = 'true' or (not found and not exists (
+        select from public.templates t where t.organization_id = a.organization_id and t.external_id = e ->> 'external_id')) then
+        -- Made elsewhere, or told in part only: the whole of it comes from Meta.
         perform public.sync_templates(a.organization_id, a.address);
       end if;
     end loop;
   end loop;
+  perform set_config('tidings.synchronising', '', true);
 end
 $$;
 comment on function bus.store_templates(jsonb) is 'Status, category, quality and components of templates, as webhooks report them.';

@@ -25,7 +25,7 @@ begin
       'credential', secrets.get(c.organization_id, 'organizations_addresses', m.organization_address, 'access_token'))
   from unnest(claimed) c
   left join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
-    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%';
+    and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' not like 'internal://%' and not m.status ? 'deleted';
 end
 $$;
 comment on function bus.claim_media(uuid, int, uuid, boolean) is 'Claims files to fetch. lane is the number; a payload without a message has nothing to fetch.';

@@ -293,7 +293,7 @@ begin
     -- A new address with all that is known of the old one, but for what it was reached by.
     insert into public.contacts_addresses as a (organization_id, service, address, contact_id, extra)
     values (r.organization_id, r.service, r.contact, was.contact_id,
-      (coalesce(was.extra, '{}') - '{phone_number,bsuid,replaced_by_address,was_bsuid}'::text[])
+      (coalesce(was.extra, '{}') - '{phone_number,bsuid,parent_bsuid,replaced_by_address,was_bsuid}'::text[])
         || jsonb_strip_nulls(jsonb_build_object(
           'phone_number', r.phone, 'bsuid', r.user_id, 'replaces_address', was.address,
           'address_type', case when r.phone is null then 'bsuid' else 'phone' end)))
@@ -328,7 +328,7 @@ begin
     where (x.organization_id, x.service, x.address)
       = (s.organization_id, s.service, public.address_of(s.organization_id, s.service, s.contact, s.phone, s.user_id)) for update;
     continue when not found or bus.as_time(a.extra #>> '{synced,at}') > s."timestamp";
-    v_synced := jsonb_build_object('synced', jsonb_build_object('name', s.name, 'action', s.action, 'at', s."timestamp"));
+    v_synced := jsonb_build_object('synced', jsonb_strip_nulls(jsonb_build_object('name', s.name, 'action', s.action, 'at', s."timestamp")));
     v_contact := a.contact_id;
     if s.action = 'remove' then
       update public.contacts_addresses x set contact_id = null, extra = v_synced

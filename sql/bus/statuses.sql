@@ -84,8 +84,11 @@ begin
         and x.direction = 'outgoing' and x.external_id is null;
       if found then
         perform bus.settle_unknown(s.organization_id, m.id, s.external_id, s.news);
+        update public.messages x set extra = s.extra where x.organization_id = s.organization_id and x.id = m.id and s.extra is not null;
         continue;
       end if;
+      -- Somebody else's word, for whoever it was sent by.
+      s.extra := coalesce(s.extra, '{}') || jsonb_build_object('callback_data', s.message_id);
     end if;
     if not bus.orphan(s.organization_id, s.address, s.external_id, s.news, null, s.extra) then
       update public.messages x set status = s.news, extra = coalesce(s.extra, x.extra)

@@ -169,7 +169,7 @@ begin
     left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
     where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
       and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ? 'pending' and n."timestamp" > moment - interval '1 minute'
+        or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
           -- Not the echo of what is being sent from here at this moment.
           and not exists (
             select from bus.tasks t
@@ -222,7 +222,8 @@ comment on function public.after_read_on_messages() is 'Writing read or typing i
 
 create or replace trigger request_receipt after update on public.messages
   for each row
-  when (new.direction = 'incoming' and new.service <> 'local' and new.external_id is not null
+  -- Nobody is told of what was imported.
+  when (new.direction = 'incoming' and new.service <> 'local' and new.external_id is not null and new.status ? 'pending'
     and new.status is distinct from old.status
     and (new.status ->> 'read' is distinct from old.status ->> 'read'
       or new.status ->> 'typing' is distinct from old.status ->> 'typing'))

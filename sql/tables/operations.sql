@@ -125,7 +125,7 @@ declare
   a public.organizations_addresses;
 begin
   insert into public.organizations_addresses as x (organization_id, service, address, extra, status)
-  values (p_organization, 'whatsapp', p_address, p_extra, p_status)
+  values (p_organization, 'whatsapp', p_address, p_extra || case when p_status = 'connected' then jsonb_build_object('connected_at', now()) else '{}' end, p_status)
   on conflict (organization_id, address) do update
     set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
   returning * into a;

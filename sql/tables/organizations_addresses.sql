@@ -126,7 +126,8 @@ create or replace trigger follow_tier after insert or update on public.organizat
 create or replace view public.numbers with (security_invoker) as
   select a.organization_id, a.service, a.address, a.extra ->> 'phone_number' as phone_number, a.extra ->> 'verified_name' as verified_name,
     coalesce(a.extra ->> 'environment', 'production') as environment,
-    case when a.status = 'connected' and jsonb_typeof(a.extra -> 'attention') = 'object' then 'needs attention' else a.status end as state,
+    case when a.status = 'connected' and jsonb_typeof(a.extra -> 'attention') = 'object'
+        and coalesce(bus.as_time(a.extra #>> '{attention,until}') > now(), true) then 'needs attention' else a.status end as state,
     coalesce(a.extra #>> '{attention,reason}', a.extra #>> '{disconnected,by}') as reason,
     nullif(a.extra ->> 'default_agent_id', '') as agent_id,
     a.extra ->> 'quality_rating' as quality, public.messages_a_second(a.extra) as messages_a_second,

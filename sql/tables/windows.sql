@@ -10,7 +10,7 @@ as $$
   cross join lateral (
     select x."timestamp" from public.messages x
     where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
-      and (x.status ? 'pending' or x.content ->> 'kind' = 'call')
+      and (x.status ?| '{pending,standby}' or x.content ->> 'kind' = 'call')
     order by x."timestamp" desc limit 1) m
   where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
     and c.group_address is null and c.service in ('whatsapp', 'instagram')

@@ -29,7 +29,7 @@ async fn world() -> (World, Process) {
     let world = World::new().await;
     let organization = world.organization(json!({"response_delay_seconds": 3600})).await;
     let extra = json!({"waba_id": "WABA1", "phone_number": "15550001111", "access_token": "t"});
-    let sql = "insert into public.organizations_addresses (organization_id, service, address, extra) values ($1, 'whatsapp', '111', $2)";
+    let sql = "insert into public.organizations_addresses (organization_id, service, address, extra, created_at) values ($1, 'whatsapp', '111', $2, '2026-01-01')";
     world.execute(sql, &[&organization, &extra]).await;
     let process = world.serve_parts(&["--only", "http,intake,seal"], world.port()).await;
     (world, process)
@@ -50,6 +50,7 @@ async fn stored(world: &World) -> Value {
         "contacts": rows("select jsonb_strip_nulls(jsonb_build_object('address', a.address, 'extra', a.extra, 'status', a.status, 'name', c.name))
             from public.contacts_addresses a left join public.contacts c on c.organization_id = a.organization_id and c.id = a.contact_id
             where a.service = 'whatsapp' order by a.address").await,
+        "numbers": rows("select jsonb_build_object('status', status, 'extra', (extra #- '{sync,history,at}'::text[] #- '{sync,contacts,at}'::text[]) - 'updated'::text - 'account_settings_update'::text) from public.organizations_addresses where service = 'whatsapp'").await,
         "groups": rows("select jsonb_build_object('group', group_address, 'name', name, 'status', status) from public.conversations
             where group_address is not null order by group_address").await,
         "logs": rows("select jsonb_build_object('level', level, 'category', category, 'message', message) from public.logs order by category, message, level").await,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Place,
-    contact::Person,
+    contact::{self, Person},
     error_text, list,
     message::{self, Origin},
     timestamp,
@@ -25,7 +25,12 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
         }
         "account_alerts" | "account_review_update" | "account_settings_update" | "business_capability_update" | "payment_configuration_update" => {
             events.push(place.log(level(value), &words(&place.field, value), value));
-            events.push(place.event("number", json!({"patch": {place.field.as_str(): value, "updated": {place.field.as_str(): place.at()}}})));
+            let at = timestamp(&value["timestamp"]).unwrap_or_else(|| place.at());
+            let mut patch = json!({place.field.as_str(): value, "updated": {place.field.as_str(): at}});
+            if let Some(limit) = messaging_limit(value) {
+                patch["whatsapp_business_manager_messaging_limit"] = limit;
+            }
+            events.push(place.event("number", json!({"patch": patch})));
         }
         "user_preferences" => preferences(value, place, events),
         "user_id_update" => user_ids(value, place, events),
@@ -41,9 +46,20 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
     }
 }
 
-/// Partners' `account_update` names the WABA inside, and the portfolio outside.
+/// How many people a day may be written to first, where a payload says so.
+fn messaging_limit(value: &Value) -> Option<Value> {
+    let keys = ["max_daily_conversations_per_business", "max_daily_conversation_per_phone", "current_limit"];
+    keys.iter().map(|k| &value[*k]).find(|v| !v.is_null()).cloned()
+}
+
+/// Partners' `account_update` names the WABA inside, and the portfolio outside; other fields name the number somewhere.
 fn at_waba(place: &Place, value: &Value) -> Place {
     let mut place = place.clone();
+    let alerted = Some(&value["entity_id"]).filter(|_| value["entity_type"] == "PHONE_NUMBER");
+    let number = [&value["phone_number_settings"]["phone_number_id"], &value["recipient"]["phone_number_id"], alerted.unwrap_or(&Value::Null)];
+    if let Some(number) = number.into_iter().filter_map(Value::as_str).find(|n| !n.is_empty()) {
+        place.address = Some(number.to_owned());
+    }
     if let Some(waba) = value["waba_info"]["waba_id"].as_str().filter(|w| !w.is_empty()) {
         place.waba = Some(waba.to_owned());
     }
@@ -52,12 +68,24 @@ fn at_waba(place: &Place, value: &Value) -> Place {
 
 /// How loud the line is: by what the event is called, for Meta has no level of its own.
 fn level(value: &Value) -> &'static str {
-    let name =
-        ["event", "decision", "alert_severity", "new_category", "new_quality_score"].iter().find_map(|k| value[*k].as_str()).unwrap_or_default();
-    let name = name.to_uppercase();
-    let any = |words: &[&str]| words.iter().any(|w| name.contains(w));
-    if any(&["DELETED", "VIOLATION", "DISABLED", "DISABLE", "REJECTED", "CRITICAL", "ERROR", "OFFBOARDED", "PARTNER_REMOVED", "LOCKED"])
-        && name != "UNLOCKED"
+    let alert = &value["alert_info"];
+    if value["alert_state"] == "DEACTIVATED" || value["ban_info"]["waba_ban_state"] == "REINSTATE" {
+        return "info";
+    }
+    let names = [
+        &value["event"],
+        &value["decision"],
+        &alert["alert_severity"],
+        &value["alert_severity"],
+        &value["new_quality_score"],
+        &value["new_status"],
+        &value["type"],
+    ];
+    let names: Vec<String> = names.into_iter().filter_map(Value::as_str).map(str::to_uppercase).collect();
+    let words: Vec<&str> = names.iter().flat_map(|n| n.split(|c: char| !c.is_alphanumeric())).collect();
+    let any = |list: &[&str]| words.iter().any(|w| list.contains(w));
+    if any(&["VIOLATION", "DISABLED", "REJECTED", "CRITICAL", "ERROR", "OFFBOARDED", "REMOVED", "BLOCKED"])
+        || names.iter().any(|n| n == "ACCOUNT_DELETED")
     {
         "error"
     } else if any(&[
@@ -66,25 +94,48 @@ fn level(value: &Value) -> &'static str {
         "PAUSED",
         "DOWNGRADE",
         "WARNING",
-        "PENDING_DELETION",
-        "LIMIT_EXCEEDED",
+        "DELETED",
+        "DELETION",
+        "LIMIT",
         "RED",
         "RESET",
+        "CHANGED",
         "LATENCY",
         "AVAILABILITY",
-    ]) {
+        "LOCKED",
+        "UNINSTALLED",
+        "FAILED",
+        "SUSPEND",
+        "THROTTLED",
+    ]) || value["correct_category"].is_string()
+        || value["new_category"].is_string()
+    {
         "warning"
     } else {
         "info"
     }
 }
 
-/// The line: the field, and what it says happened.
+/// The line: the field, what happened, to what, and why.
 fn words(field: &str, value: &Value) -> String {
-    let what = ["event", "decision", "alert_description", "message", "status"].iter().find_map(|k| value[*k].as_str());
-    let about =
-        ["message_template_name", "requested_verified_name", "display_phone_number", "flow_id", "username"].iter().find_map(|k| value[*k].as_str());
-    [Some(field.replace('_', " ")), what.map(str::to_lowercase), about.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    let text = |keys: &[&str]| keys.iter().find_map(|k| value[*k].as_str()).filter(|t| !t.is_empty() && *t != "NONE").map(str::to_owned);
+    let change = |what: &str| match (value[format!("previous_{what}")].as_str(), value[format!("new_{what}")].as_str()) {
+        (before, Some(after)) => Some(format!("{} → {after}", before.unwrap_or("?"))),
+        _ => None,
+    };
+    let about = text(&["message_template_name", "requested_verified_name", "username", "display_phone_number", "flow_id", "event_name"]);
+    let what = text(&["event", "decision", "type"]).map(|t| t.to_lowercase().replace('_', " "));
+    let why = [
+        change("quality_score"),
+        change("category"),
+        value["alert_info"]["alert_description"].as_str().map(str::to_owned),
+        value["alert_info"]["alert_type"].as_str().map(str::to_owned),
+        value["rejection_info"]["reason"].as_str().map(str::to_owned),
+        text(&["message", "warning", "reason", "rejection_reason", "alert_description"]),
+        messaging_limit(value).map(|limit| format!("limit {limit}").replace('"', "")),
+    ];
+    let parts = [Some(field.replace('_', " ")), about, what].into_iter().chain(why).flatten();
+    parts.collect::<Vec<_>>().join(": ")
 }
 
 fn account_update(value: &Value, place: &Place, events: &mut Vec<Value>) {
@@ -105,50 +156,29 @@ fn template(value: &Value, place: &Place, events: &mut Vec<Value>) {
         Value::String(s) => s.clone(),
         _ => return events.push(place.park("other_shape", "no message_template_id", value.clone())),
     };
-    let mut patch = json!({});
+    let (mut patch, mut sync) = (json!({}), false);
     match place.field.as_str() {
         "message_template_status_update" => {
             patch["status"] = value["event"].clone();
+            // What a listing does not know as a status is something that happened to it: the listing says how it is now.
+            if matches!(value["event"].as_str(), Some("FLAGGED" | "REINSTATED" | "LOCKED" | "UNLOCKED")) {
+                patch["status"] = Value::Null;
+                sync = true;
+            }
             let reason = [&value["rejection_info"]["reason"], &value["other_info"]["description"], &value["reason"]];
             let reason = reason.into_iter().filter_map(Value::as_str).find(|r| !r.is_empty() && *r != "NONE");
-            patch["rejected_reason"] = json!(reason);
+            patch["rejected_reason"] = json!(reason.filter(|_| value["event"] != "APPROVED"));
             patch["category"] = value["message_template_category"].clone();
         }
         "message_template_quality_update" => patch["quality"] = value["new_quality_score"].clone(),
         // Announced for later, it is not yet so.
         "template_category_update" if value["previous_category"].is_string() => patch["category"] = value["new_category"].clone(),
-        "message_template_components_update" => patch["components"] = components(value),
+        // The webhook spreads some components over fields and leaves others out.
+        "message_template_components_update" => sync = true,
         _ => patch["extra"] = json!({place.field.as_str(): value}),
     }
-    let more = json!({"waba": place.waba, "external_id": id, "name": value["message_template_name"], "language": value["message_template_language"], "patch": patch, "kind_of": place.field, "timestamp": place.at()});
+    let more = json!({"waba": place.waba, "external_id": id, "name": value["message_template_name"], "language": value["message_template_language"], "patch": patch, "sync": sync, "kind_of": place.field, "timestamp": place.at()});
     events.push(place.event("template", more));
-}
-
-/// Components as listings have them; the webhook spreads them over fields.
-fn components(value: &Value) -> Value {
-    let mut list = Vec::new();
-    if let Some(title) = value["message_template_title"].as_str() {
-        list.push(json!({"type": "HEADER", "format": "TEXT", "text": title}));
-    }
-    if let Some(body) = value["message_template_element"].as_str() {
-        list.push(json!({"type": "BODY", "text": body}));
-    }
-    if let Some(footer) = value["message_template_footer"].as_str() {
-        list.push(json!({"type": "FOOTER", "text": footer}));
-    }
-    if let Some(buttons) = value["message_template_buttons"].as_array().filter(|b| !b.is_empty()) {
-        let button = |b: &Value| {
-            let mut button = json!({"type": b["message_template_button_type"], "text": b["message_template_button_text"]});
-            for (ours, theirs) in [("url", "message_template_button_url"), ("phone_number", "message_template_button_phone_number")] {
-                if b[theirs].is_string() {
-                    button[ours] = b[theirs].clone();
-                }
-            }
-            button
-        };
-        list.push(json!({"type": "BUTTONS", "buttons": buttons.iter().map(button).collect::<Value>()}));
-    }
-    json!(list)
 }
 
 fn digits(value: &Value) -> Option<String> {
@@ -161,7 +191,14 @@ fn number(value: &Value, place: &Place, events: &mut Vec<Value>) {
     events.push(place.log(level(value), &words(&place.field, value), value));
     let mut patch = json!({place.field.as_str(): value, "updated": {place.field.as_str(): place.at()}});
     match place.field.as_str() {
-        "phone_number_quality_update" if value["event"] == "THROUGHPUT_UPGRADE" => patch["throughput"] = json!({"level": "HIGH"}),
+        "phone_number_quality_update" => {
+            if value["event"] == "THROUGHPUT_UPGRADE" {
+                patch["throughput"] = json!({"level": "HIGH"});
+            }
+            if let Some(limit) = messaging_limit(value) {
+                patch["whatsapp_business_manager_messaging_limit"] = limit;
+            }
+        }
         "phone_number_name_update" => {
             patch["name_status"] = value["decision"].clone();
             if value["decision"] == "APPROVED" {
@@ -175,6 +212,7 @@ fn number(value: &Value, place: &Place, events: &mut Vec<Value>) {
 
 /// Who wants no marketing any more, or wants it again.
 fn preferences(value: &Value, place: &Place, events: &mut Vec<Value>) {
+    events.extend(list(value, "contacts").iter().filter_map(|c| contact::read(c, place, true)));
     let items = list(value, "user_preferences");
     if items.is_empty() {
         events.push(place.park("empty", "no user_preferences in it", value.clone()));
@@ -192,7 +230,7 @@ fn preferences(value: &Value, place: &Place, events: &mut Vec<Value>) {
         event["creates"] = json!(true);
         events.push(event);
         let level = if item["value"] == "stop" { "warning" } else { "info" };
-        events.push(place.log(level, &format!("{category}: {}", item["value"].as_str().unwrap_or("?")), item));
+        events.push(place.log(level, &format!("{category}: {}: {}", item["value"].as_str().unwrap_or("?"), person.address()), item));
     }
 }
 
@@ -226,8 +264,9 @@ fn groups(value: &Value, place: &Place, events: &mut Vec<Value>) {
     for item in items {
         let kind = item["type"].as_str().unwrap_or("group event");
         let errors = list(item, "errors");
-        let text = errors.first().map_or_else(|| kind.replace('_', " "), |e| format!("{}: {}", kind.replace('_', " "), error_text(e)));
-        events.push(place.log(if errors.is_empty() { "info" } else { "error" }, &text, item));
+        let words = kind.replace('_', " ");
+        let text = errors.first().map_or_else(|| words.clone(), |e| format!("{words}: {}", error_text(e)));
+        events.push(place.log(if errors.is_empty() { level(item) } else { "error" }, &text, item));
         if let Some(group) = item["group_id"].as_str().filter(|g| !g.is_empty()) {
             let subject = ["subject", "group_subject"].iter().find_map(|k| item[*k].as_str().or(item["group_settings"][*k].as_str()));
             let subject = subject.or(item["subject"]["text"].as_str()).or(item["group_subject"]["text"].as_str());
@@ -241,15 +280,18 @@ fn groups(value: &Value, place: &Place, events: &mut Vec<Value>) {
 
 /// Calls: what a user's call was, as a row of the conversation that nobody answers; every event is in the log.
 fn calls(value: &Value, place: &Place, events: &mut Vec<Value>) {
+    events.extend(list(value, "contacts").iter().filter_map(|c| contact::read(c, place, true)));
     for call in list(value, "calls") {
-        events.push(place.log("info", &format!("call: {}", call["event"].as_str().unwrap_or("event")), &without_sdp(call)));
+        let what = call["event"].as_str().unwrap_or("event").trim_start_matches("call_").replace('_', " ");
+        let level = if call["status"] == "FAILED" { "warning" } else { "info" };
+        events.push(place.log(level, &format!("call {what}: {}", call["from"].as_str().unwrap_or("?")), &without_sdp(call)));
         if call["event"] != "connect" || call["direction"] == "BUSINESS_INITIATED" {
             continue;
         }
         let mut message = call.clone();
         message["type"] = json!("call");
         let before = events.len();
-        message::read(&message, value, place, Origin::Past, events);
+        message::read(&message, value, place, Origin::Past("delivered"), events);
         for event in events[before..].iter_mut().filter(|e| e["type"] == "message") {
             event["content"] = json!({"version": "1", "type": "data", "kind": "call", "data": without_sdp(call)});
         }
@@ -258,7 +300,7 @@ fn calls(value: &Value, place: &Place, events: &mut Vec<Value>) {
         events.push(place.log("info", &format!("call: {}", status["status"].as_str().unwrap_or("status").to_lowercase()), status));
     }
     for error in list(value, "errors") {
-        events.push(place.log("error", error_text(error), error));
+        events.push(place.log("error", &error_text(error), error));
     }
     if list(value, "calls").is_empty() && list(value, "statuses").is_empty() && list(value, "errors").is_empty() {
         events.push(place.park("empty", "neither calls nor statuses in it", value.clone()));
@@ -279,21 +321,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn components_as_listings_have_them() {
-        let value = json!({"message_template_title": "T", "message_template_element": "B", "message_template_buttons": [
-            {"message_template_button_type": "URL", "message_template_button_text": "Go", "message_template_button_url": "https://x"}]});
-        assert_eq!(
-            components(&value),
-            json!([{"type": "HEADER", "format": "TEXT", "text": "T"}, {"type": "BODY", "text": "B"},
-                {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "Go", "url": "https://x"}]}])
-        );
-    }
-
-    #[test]
     fn levels() {
         assert_eq!(level(&json!({"event": "REJECTED"})), "error");
         assert_eq!(level(&json!({"event": "FLAGGED"})), "warning");
         assert_eq!(level(&json!({"event": "APPROVED"})), "info");
         assert_eq!(level(&json!({"new_quality_score": "RED"})), "warning");
+        assert_eq!(level(&json!({"decision": "DEFERRED"})), "info");
+        assert_eq!(level(&json!({"alert_info": {"alert_severity": "CRITICAL"}})), "error");
     }
 }

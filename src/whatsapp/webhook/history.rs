@@ -32,14 +32,19 @@ pub fn read(value: &Value, place: &Place, events: &mut Vec<Value>) {
 
 fn read_item(item: &Value, place: &Place, events: &mut Vec<Value>) {
     for error in list(item, "errors") {
-        events.push(place.log("error", error_text(error), error));
+        events.push(place.log("error", &error_text(error), error));
         events.push(place.event("number", json!({"patch": {"sync": {"history": {"error": error, "at": place.at()}}}})));
     }
     let metadata = &item["metadata"];
     let threads = list(item, "threads");
     if metadata.is_object() || !threads.is_empty() {
         let messages: usize = threads.iter().map(|t| list(t, "messages").len()).sum();
-        let text = format!("{} conversations with {messages} messages from the phone's history", threads.len());
+        let text = format!(
+            "history of the phone: phase {}, {} %: {} conversations, {messages} messages",
+            metadata["phase"],
+            metadata["progress"],
+            threads.len()
+        );
         events.push(place.log("info", &text, metadata));
         events.push(place.event("progress", json!({"phase": metadata["phase"], "chunk": metadata["chunk_order"], "progress": metadata["progress"], "messages": messages, "timestamp": place.at()})));
     }

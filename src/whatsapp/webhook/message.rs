@@ -14,8 +14,8 @@ use super::{
 pub enum Origin<'a> {
     /// Somebody has just written to us.
     Live,
-    /// Somebody wrote, but not to us, or long ago: nobody answers it.
-    Past,
+    /// Somebody wrote, or the business did, and nobody here is to answer: the state it is stored with.
+    Past(&'a str),
     /// The business wrote, on its phone.
     Echo,
     /// From the history of a phone: its state there, in lower case.
@@ -23,8 +23,9 @@ pub enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    pub fn incoming(inert: bool) -> Self {
-        if inert { Self::Past } else { Self::Live }
+    /// What comes by `standby` is somebody else's to answer; it opens the 24-hour window all the same.
+    pub fn incoming(field: &str) -> Self {
+        if field == "standby" { Self::Past("standby") } else { Self::Live }
     }
 }
 
@@ -51,7 +52,7 @@ fn try_read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, e
             events.push(place.event("revoke", json!({"external_id": original, "timestamp": at})));
             return Ok(());
         }
-        "errors" => events.push(place.log("error", error_text(&list(message, "errors").first().cloned().unwrap_or_default()), message)),
+        "errors" => events.push(place.log("error", &error_text(&list(message, "errors").first().cloned().unwrap_or_default()), message)),
         _ => {}
     }
     let outgoing = origin == Origin::Echo || is_outgoing(message, place, origin);
@@ -64,7 +65,11 @@ fn try_read(message: &Value, value: &Value, place: &Place, origin: Origin<'_>, e
     if let Some(group) = message["group_id"].as_str().filter(|g| !g.is_empty()) {
         event["group"] = json!(group);
     }
-    let inert = if kind == "system" { Origin::Past } else { origin };
+    let inert = match origin {
+        _ if kind == "system" => Origin::Past("delivered"),
+        Origin::Echo if place.field == "standby" => Origin::Past("standby"),
+        origin => origin,
+    };
     if let Some(status) = status(inert, outgoing, &json!(at)) {
         event["status"] = status;
     }
@@ -108,7 +113,7 @@ fn introduced(value: &Value, person: &Person<'_>) -> bool {
 fn status(origin: Origin<'_>, outgoing: bool, at: &Value) -> Option<Value> {
     let state = match origin {
         Origin::Live => return None,
-        Origin::Past => "delivered",
+        Origin::Past(state) => state,
         Origin::Echo => "sent",
         // The phone's states by the names that receipts use.
         Origin::History("pending") => "accepted",
@@ -118,6 +123,14 @@ fn status(origin: Origin<'_>, outgoing: bool, at: &Value) -> Option<Value> {
         Origin::History(state) => state,
     };
     Some(json!({ state: at }))
+}
+
+/// The phone on a shared contact: as WhatsApp knows it, else from the card, else its digits.
+fn shared_phone(shared: &Value) -> Option<String> {
+    let phone = list(shared, "phones").first()?;
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let card = || shared["vcard"].as_str()?.split("waid=").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect());
+    phone["wa_id"].as_str().map(str::to_owned).or_else(card).or_else(|| phone["phone"].as_str().map(digits)).filter(|p| !p.is_empty())
 }
 
 /// What a message tells of its author besides what it says.
@@ -133,11 +146,15 @@ fn learn(message: &Value, person: &Person<'_>, place: &Place, events: &mut Vec<V
         }
     }
     // Whoever answers a request for his number by sharing his own contact says which it is.
-    for shared in list(message, "contacts").iter().filter(|c| c["origin"] == "contact_request") {
-        let phone = list(shared, "phones").first().map(|p| &p["wa_id"]).unwrap_or(&Value::Null);
-        if let (Some(user_id), Some(phone)) = (person.user_id, phone.as_str()) {
-            let known = Person { phone: Some(phone), user_id: Some(user_id) };
+    let asked = |c: &&Value| c["origin"] == "contact_request" || message["origin"] == "contact_request";
+    for shared in list(message, "contacts").iter().filter(asked) {
+        if let (Some(user_id), Some(phone)) = (person.user_id, shared_phone(shared)) {
+            let known = Person { phone: Some(&phone), user_id: Some(user_id) };
             events.push(contact::event(place, &known, known.extra(), false));
         }
+    }
+    // The phone was changed, or WhatsApp installed anew: which keys the person has now.
+    if let Some(hash) = message["identity"]["hash"].as_str() {
+        events.push(contact::event(place, person, json!({"identity_key_hash": hash}), false));
     }
 }

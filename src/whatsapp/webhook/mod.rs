@@ -88,7 +88,9 @@ impl Place {
 
     /// A line for the organization's log. The same thing said twice is one line: its id is made of what it says.
     fn log(&self, level: &str, message: &str, metadata: &Value) -> Value {
-        let said = json!([self.waba, self.address, self.field, self.time, message, metadata]).to_string();
+        // Where the payload has no time, the same words on another day are news.
+        let time = if self.time.is_null() { json!(Utc::now().date_naive()) } else { self.time.clone() };
+        let said = json!([self.waba, self.address, self.field, time, message, metadata]).to_string();
         let digest = Sha256::digest(said.as_bytes());
         let id = Uuid::from_slice(&digest[..16]).unwrap_or_default();
         self.event("log", json!({"id": id, "level": level, "category": self.field, "message": message, "metadata": metadata}))
@@ -148,12 +150,11 @@ fn read_messages(value: &Value, place: &Place, events: &mut Vec<Value>) {
     let statuses = list(value, "statuses");
     for person in list(value, "contacts") {
         // Receipts name people too; they may complete what is known, but they introduce nobody.
-        events.extend(contact::read(person, place, statuses.is_empty()));
+        events.extend(contact::read(person, place, statuses.is_empty() || !list(value, "messages").is_empty()));
     }
     let people = events.len();
-    let inert = place.field != "messages";
     for message in list(value, "messages") {
-        message::read(message, value, place, message::Origin::incoming(inert), events);
+        message::read(message, value, place, message::Origin::incoming(&place.field), events);
     }
     for message in list(value, "message_echoes") {
         message::read(message, value, place, message::Origin::Echo, events);
@@ -162,7 +163,7 @@ fn read_messages(value: &Value, place: &Place, events: &mut Vec<Value>) {
         events.push(status::read(status, place).unwrap_or_else(|detail| place.park("other_shape", &detail, status.clone())));
     }
     for error in list(value, "errors") {
-        events.push(place.log("error", error_text(error), error));
+        events.push(place.log("error", &error_text(error), error));
     }
     if let Some(object) = value.as_object() {
         for (key, other) in object.iter().filter(|(k, _)| !PARTS.contains(&k.as_str())) {
@@ -174,9 +175,14 @@ fn read_messages(value: &Value, place: &Place, events: &mut Vec<Value>) {
     }
 }
 
-/// An error of Meta's in words. Any of its parts may be missing.
-fn error_text(error: &Value) -> &str {
-    error["message"].as_str().or(error["title"].as_str()).or(error["error_data"]["details"].as_str()).unwrap_or("an error without words")
+/// An error of Meta's in words. Any of its parts may be missing; the cause is in the details.
+fn error_text(error: &Value) -> String {
+    let words = error["message"].as_str().or(error["title"].as_str());
+    match (words, error["error_data"]["details"].as_str()) {
+        (Some(words), Some(details)) if !details.contains(words) => format!("{words}: {details}"),
+        (_, Some(details)) => details.to_owned(),
+        (words, None) => words.unwrap_or("an error without words").to_owned(),
+    }
 }
 
 /// Seconds since 1970, as a string (mostly) or a number.
@@ -232,7 +238,8 @@ mod tests {
         let good = json!({"id": "wamid.1", "from": "549", "timestamp": "1780000000", "type": "text", "text": {"body": "x"}});
         let body = webhook(json!({"messages": [{}, good, {"id": "wamid.2", "from": "549", "timestamp": "soon", "type": "text"},
             {"id": "wamid.3", "from": "549", "timestamp": "1780000000", "type": "hologram"}], "statuses": [7], "novelty": 1}));
-        assert_eq!(types(&body), ["park:other_shape", "message", "park:other_shape", "message", "park:other_shape", "park:unknown_part"]);
+        let expected = ["park:other_shape", "contact", "message", "park:other_shape", "contact", "message", "park:other_shape", "park:unknown_part"];
+        assert_eq!(types(&body), expected);
     }
 
     #[test]

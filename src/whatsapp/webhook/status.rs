@@ -21,17 +21,27 @@ pub fn read(status: &Value, place: &Place) -> Result<Value, String> {
     if status["type"] == "payment" {
         // A payment's states are none of the message's.
         event["state"] = Value::Null;
-        extra["payment"] = json!({"status": state, "timestamp": at, "payment": status["payment"]});
+        extra["payments"] = json!({ state: {"timestamp": at, "payment": status["payment"], "errors": status["errors"]} });
     }
     // In a group each participant has states of his own; the message's are the earliest of them.
     let participant = [&status["recipient_participant_id"], &status["recipient_participant_user_id"]].into_iter().find_map(Value::as_str);
     if let Some(participant) = participant.filter(|p| !p.is_empty()) {
-        extra["recipients"] = json!({ participant: { state: at } });
+        let mut own = json!({ state: at });
+        for key in ["pricing", "errors"] {
+            if !status[key].is_null() {
+                own[key] = status[key].clone();
+            }
+        }
+        extra["recipients"] = json!({ participant: own });
+        if state == "failed" {
+            // One who could not be reached: the message has not failed for it.
+            event["state"] = Value::Null;
+        }
     }
     if extra != json!({}) {
         event["extra"] = extra;
     }
-    if let Some(errors) = status["errors"].as_array().filter(|e| !e.is_empty()) {
+    if let Some(errors) = status["errors"].as_array().filter(|e| !e.is_empty() && !event["state"].is_null()) {
         event["errors"] = json!(errors);
     }
     if let Some(ours) = status["biz_opaque_callback_data"].as_str().filter(|s| !s.is_empty()) {
