@@ -32,8 +32,8 @@ comment on function public.before_verb_on_messages() is
 -- Its name sorts before merge: it must see what the client wrote.
 create or replace trigger change_dispatch before update on public.messages
   for each row
-  when (old.direction = 'outgoing' and new.external_id is null and new.status is distinct from old.status
-    and (new.status ? 'canceled' or old.status ? 'failed'))
+  when (old.direction = 'outgoing' and new.status is distinct from old.status
+    and (new.status ? 'canceled' or (old.status ? 'failed' and new.external_id is null)))
   execute function public.before_verb_on_messages();
 
 create or replace function public.cancel_message(organization_id uuid, message_id uuid) returns public.messages

@@ -30,6 +30,7 @@ pub struct World {
     pub sandbox_url: String,
     pub http: reqwest::Client,
     port: u16,
+    storage: tempfile::TempDir,
 }
 
 /// A process of the real binary, killed when dropped.
@@ -99,7 +100,7 @@ impl World {
             ..Settings::default()
         });
         tokio::spawn(sandbox.clone().run(listener));
-        Self { db: Db::new(&url, 8).unwrap(), url, sandbox, sandbox_url, http: reqwest::Client::new(), port }
+        Self { db: Db::new(&url, 8).unwrap(), url, sandbox, sandbox_url, http: reqwest::Client::new(), port, storage: tempfile::tempdir().unwrap() }
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -114,6 +115,7 @@ impl World {
             .env("SECRETS_KEY", KEY)
             .env("META_SYSTEM_USER_ACCESS_TOKEN", "system-token")
             .env("GRAPH_API_URL", &self.sandbox_url)
+            .env("STORAGE_URL", format!("file://{}", self.storage.path().display()))
             .env("OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into()));
         command
@@ -143,6 +145,11 @@ impl World {
         all.extend(arguments);
         let child = self.command(&all).env("LISTEN_ADDR", format!("127.0.0.1:{port}")).stdout(Stdio::null()).spawn().unwrap();
         Process { child, address: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Where the processes keep files.
+    pub fn storage(&self) -> &std::path::Path {
+        self.storage.path()
     }
 
     /// The port that the sandbox's webhooks go to.
