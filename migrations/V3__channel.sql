@@ -96,6 +96,16 @@ comment on column public.operations.kind is
 comment on column public.operations.steps is 'Steps that are done, each with its time: a repeated operation goes on after them.';
 comment on column public.operations.error is '{code, title, message, error_data?, status?}: why it failed, in the shape of Meta''s errors.';
 
+create table bus.windows (
+  organization_id uuid not null references public.organizations on delete cascade,
+  organization_address text not null,
+  contact_address text not null,
+  opened_at timestamptz not null,
+  primary key (organization_id, organization_address, contact_address)
+) with (fillfactor = 80);
+comment on table bus.windows is
+  'When a contact wrote last to a number, to within ten seconds: what the 24-hour window is judged by, at each send, without looking through the conversation.';
+
 create index onboarding_tokens_id on public.onboarding_tokens (id);
 
 create schema if not exists storage;

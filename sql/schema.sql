@@ -359,23 +359,6 @@ COMMENT ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_ext
 
 
 --
--- Name: adrift(jsonb); Type: FUNCTION; Schema: bus; Owner: -
---
-
-CREATE FUNCTION bus.adrift(p_events jsonb) RETURNS TABLE(kind text, event jsonb)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    AS $$
-  -- Events of an address that is nobody's, or of an account of which nobody has a number.
-  select k.key, e
-  from jsonb_each(p_events) k, jsonb_array_elements(k.value) e
-  where k.key <> 'park' and e ->> 'organization_id' is null
-    and (e ->> 'address' is not null or not exists (
-      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e ->> 'waba'))
-$$;
-
-
---
 -- Name: after_insert_on_journal(); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1796,10 +1779,10 @@ COMMENT ON FUNCTION bus.finish_dispatch(p_results jsonb) IS 'Writes the outcome 
 
 
 --
--- Name: finish_intake(jsonb, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: finish_intake(jsonb, jsonb, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) RETURNS void
+CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1807,10 +1790,15 @@ CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
-  rest jsonb := bus.settle(p_events);
+  rest jsonb := p_events;
+  found_home jsonb;
   e record;
   problem text;
 begin
+  if p_adrift <> '{}' then
+    found_home := bus.settle(p_adrift);
+    select p_events || coalesce(jsonb_object_agg(k.key, coalesce(p_events -> k.key, '[]') || k.value), '{}') into rest from jsonb_each(found_home) k;
+  end if;
   -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
   begin
     perform bus.store_events(rest);
@@ -1838,10 +1826,10 @@ $$;
 
 
 --
--- Name: FUNCTION finish_intake(p_results jsonb, p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) IS 'Stores the events of claimed journal entries and finishes their tasks, in one transaction. What cannot be stored is parked by itself.';
+COMMENT ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb) IS 'Stores the events of claimed journal entries and finishes their tasks, in one transaction. p_adrift: those whose organization is not known. What cannot be stored is parked by itself.';
 
 
 --
@@ -2353,32 +2341,34 @@ CREATE FUNCTION bus.next_look(p_queue text, p_worker uuid) RETURNS double precis
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
     AS $$
-  -- Seconds until this loop must look again without having been rung for; null for never.
+  -- Seconds until this loop must look again without having been rung for; null for never. All by one reading of the clock:
+  -- what becomes due between two of them would be seen by neither.
+  with clock as materialized (select clock_timestamp() as moment)
   select extract(epoch from least(
     -- the next task that becomes due, among them those whose lease may run out
-    (select min(t.run_at) from bus.tasks t where t.queue = p_queue and t.run_at > clock_timestamp()),
+    (select min(t.run_at) from bus.tasks t where t.queue = p_queue and t.run_at > (select moment from clock)),
     -- due tasks that nobody holds: another claim has them in its hands at this very moment
-    (select clock_timestamp() + interval '20 ms'
+    (select (select moment from clock) + interval '20 ms'
      where exists (
        select
        -- not more than a few, or a broadcast that waits for its number would be walked through each time
-       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= clock_timestamp() order by d.run_at limit 200) t
+       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= (select moment from clock) order by d.run_at limit 200) t
        left join bus.lanes l on l.organization_id = t.organization_id and l.lane = t.lane
-       where (l.lane is null or bus.opens(l) <= clock_timestamp())
+       where (l.lane is null or bus.opens(l) <= (select moment from clock))
          and not exists (
            select from bus.tasks o
            where o.organization_id = t.organization_id and o.queue = t.queue and o.key = t.key
              and (o.due_at, o.id) < (t.due_at, t.id) and o.held_since is null))),
     -- a number whose pace or pause lets its next message go
     (select min(bus.opens(l)) from bus.lanes l
-     where p_queue = 'dispatch' and bus.opens(l) > clock_timestamp() and bus.opens(l) < 'infinity'
+     where p_queue = 'dispatch' and bus.opens(l) > (select moment from clock) and bus.opens(l) < 'infinity'
        and exists (
          select from bus.tasks t
-         where t.queue = p_queue and t.organization_id = l.organization_id and t.lane = l.lane and t.run_at <= clock_timestamp())),
+         where t.queue = p_queue and t.organization_id = l.organization_id and t.lane = l.lane and t.run_at <= (select moment from clock))),
     -- another loop that is awake: if it dies, nobody is rung for what was left to it
     (select min(a.until) + interval '10 ms' from bus.awake a
-     where a.queue = p_queue and a.worker <> p_worker and a.until > clock_timestamp())
-  ) - clock_timestamp())::float8
+     where a.queue = p_queue and a.worker <> p_worker and a.until > (select moment from clock))
+  ) - (select moment from clock))::float8
 $$;
 
 
@@ -2464,6 +2454,28 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.numbers_of(p_event jsonb) IS 'The numbers that an event is about.';
+
+
+--
+-- Name: open_windows(uuid[], text[], text[], timestamp with time zone[]); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamp with time zone[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  insert into bus.windows as w (organization_id, organization_address, contact_address, opened_at)
+  select o, a, c, max(t) from unnest(p_organizations, p_addresses, p_contacts, p_times) x (o, a, c, t) group by o, a, c order by o, a, c
+  on conflict (organization_id, organization_address, contact_address) do update set opened_at = excluded.opened_at
+  where excluded.opened_at > w.opened_at + interval '10 s'
+$$;
+
+
+--
+-- Name: FUNCTION open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamp with time zone[]); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamp with time zone[]) IS 'Somebody has written: free-form answers are allowed for a day from then.';
 
 
 --
@@ -2976,26 +2988,26 @@ CREATE FUNCTION bus.settle(p_events jsonb) RETURNS jsonb
     AS $$
 declare
   e record;
-  rest jsonb := p_events - 'park';
   home uuid;
+  rest jsonb := '{}';
 begin
-  for e in select x as event from jsonb_array_elements(coalesce(p_events -> 'park', '[]')) x loop
-    perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
-  end loop;
-  if not exists (select from bus.adrift(rest)) then
-    return rest;
-  end if;
   -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees what
   -- we park.
   perform pg_advisory_xact_lock_shared(h) from (
-    select distinct hashtextextended('number ' || coalesce(x.event ->> 'address', x.event ->> 'waba'), 0) as h from bus.adrift(rest) x
-    where coalesce(x.event ->> 'address', x.event ->> 'waba') is not null order by 1) locks;
-  for e in select * from bus.adrift(rest) loop
+    select distinct hashtextextended('number ' || coalesce(x ->> 'address', x ->> 'waba'), 0) as h
+    from jsonb_each(p_events) k, jsonb_array_elements(k.value) x
+    where k.key <> 'park' and coalesce(x ->> 'address', x ->> 'waba') is not null order by 1) locks;
+  for e in select k.key as kind, x as event from jsonb_each(p_events) k, jsonb_array_elements(k.value) with ordinality r (x, n) order by k.key, n loop
+    if e.kind = 'park' then
+      perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
+      continue;
+    end if;
     select n.organization_id into home from bus.numbers n
     where n.service = (e.event ->> 'service')::public.service and n.address = e.event ->> 'address';
-    rest := jsonb_set(rest, array[e.kind], (select coalesce(jsonb_agg(x), '[]') from jsonb_array_elements(rest -> e.kind) x where x <> e.event));
-    if home is not null then
-      rest := jsonb_set(rest, array[e.kind], (rest -> e.kind) || (e.event || jsonb_build_object('organization_id', home)));
+    if home is not null or (e.event ->> 'address' is null and exists (
+      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e.event ->> 'waba'))
+    then
+      rest := jsonb_set(rest, array[e.kind], coalesce(rest -> e.kind, '[]') || (e.event || case when home is null then '{}' else jsonb_build_object('organization_id', home) end));
     elsif e.kind <> 'contact' then
       perform bus.park(e.event, 'unknown_number', 'no organization has the address ' || coalesce(e.event ->> 'address', e.event ->> 'waba', '(none)'));
     end if;
@@ -3009,7 +3021,7 @@ $$;
 -- Name: FUNCTION settle(p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.settle(p_events jsonb) IS 'Parks what is not understood and what belongs to nobody, and returns the rest.';
+COMMENT ON FUNCTION bus.settle(p_events jsonb) IS 'Of events whose organization is not known: those of an account of which somebody has a number, and those whose number has appeared meanwhile. The others, and what is not understood, are parked.';
 
 
 --
@@ -3419,6 +3431,8 @@ CREATE FUNCTION bus.store_messages(p_events jsonb) RETURNS void
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
     AS $_$
+declare
+  stored int;
 begin
   -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
   -- whose they are is for the trigger to see.)
@@ -3451,9 +3465,9 @@ begin
     and t."group" is not distinct from f."group"
   order by f.organization_id, f.contact, f."timestamp", f.n
   on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
+  get diagnostics stored = row_count;
   perform set_config('tidings.filed', '', true);
-
-  if p_events @? '$[*] ? (@.status != null)' then
+  if stored < jsonb_array_length(p_events) and p_events @? '$[*] ? (@.status != null)' then
     perform bus.complete_messages(p_events);
   end if;
 end
@@ -3989,6 +4003,13 @@ begin
   if found then
     perform bus.ring('agent');
   end if;
+
+  -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
+  perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
+  from inserted n
+  where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
+    and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
+  having count(*) > 0;
 
   -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
   update public.conversations c set extra = jsonb_build_object('paused', moment)
@@ -6381,6 +6402,11 @@ begin
     end if;
   end loop;
 
+  perform bus.open_windows(array_agg(w.organization_id), array_agg(w.organization_address), array_agg(p_into), array_agg(w.opened_at))
+  from bus.windows w where w.organization_id = p_organization and w.contact_address = p_from
+    and w.organization_address in (select a.address from public.organizations_addresses a where a.organization_id = p_organization and a.service = p_service)
+  having count(*) > 0;
+
   update public.contacts_addresses i set
     contact_id = coalesce(i.contact_id, f.contact_id),
     extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,was_bsuid,synced}'::text[]) || coalesce(i.extra, '{}')
@@ -6970,19 +6996,11 @@ COMMENT ON FUNCTION public.window_is_closed(p_organization uuid, p_address text,
 --
 
 CREATE FUNCTION public.window_opened_at(p_organization uuid, p_address text, p_contact text) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-  -- What people sent (or called) themselves; not what was imported, nor what the business wrote on its phone.
-  select max(m."timestamp")
-  from public.conversations c
-  cross join lateral (
-    select x."timestamp" from public.messages x
-    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
-      and (x.status ?| '{pending,standby}' or x.content ->> 'kind' = 'call')
-    order by x."timestamp" desc limit 1) m
-  where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
-    and c.group_address is null and c.service in ('whatsapp', 'instagram')
+  select w.opened_at from bus.windows w
+  where (w.organization_id, w.organization_address, w.contact_address) = (p_organization, p_address, p_contact)
 $$;
 
 
@@ -8024,6 +8042,26 @@ ALTER TABLE bus.tasks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
+-- Name: windows; Type: TABLE; Schema: bus; Owner: -
+--
+
+CREATE TABLE bus.windows (
+    organization_id uuid NOT NULL,
+    organization_address text NOT NULL,
+    contact_address text NOT NULL,
+    opened_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
+
+
+--
+-- Name: TABLE windows; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TABLE bus.windows IS 'When a contact wrote last to a number, to within ten seconds: what the 24-hour window is judged by, at each send, without looking through the conversation.';
+
+
+--
 -- Name: api_keys; Type: TABLE; Schema: secrets; Owner: -
 --
 
@@ -8535,6 +8573,14 @@ ALTER TABLE ONLY bus.tasks
 
 
 --
+-- Name: windows windows_pkey; Type: CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.windows
+    ADD CONSTRAINT windows_pkey PRIMARY KEY (organization_id, organization_address, contact_address);
+
+
+--
 -- Name: agents agents_organization_id_user_id_key; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -8957,7 +9003,7 @@ CREATE TRIGGER before_write BEFORE INSERT OR UPDATE ON public.templates FOR EACH
 -- Name: messages change_dispatch; Type: TRIGGER; Schema: public; Owner: -
 --
 
-CREATE TRIGGER change_dispatch BEFORE UPDATE ON public.messages FOR EACH ROW WHEN (((old.direction = 'outgoing'::public.direction) AND (new.external_id IS NULL) AND (new.status IS DISTINCT FROM old.status) AND ((new.status ? 'canceled'::text) OR (old.status ? 'failed'::text)))) EXECUTE FUNCTION public.before_verb_on_messages();
+CREATE TRIGGER change_dispatch BEFORE UPDATE ON public.messages FOR EACH ROW WHEN (((old.direction = 'outgoing'::public.direction) AND (new.status IS DISTINCT FROM old.status) AND ((new.status ? 'canceled'::text) OR ((old.status ? 'failed'::text) AND (new.external_id IS NULL))))) EXECUTE FUNCTION public.before_verb_on_messages();
 
 
 --
@@ -9245,6 +9291,14 @@ ALTER TABLE ONLY bus.parked
 
 
 --
+-- Name: windows windows_organization_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.windows
+    ADD CONSTRAINT windows_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
 -- Name: agents agents_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -9463,13 +9517,6 @@ REVOKE ALL ON FUNCTION bus.admit(p_tids tid[], p_now timestamp with time zone) F
 --
 
 REVOKE ALL ON FUNCTION bus.adopt_orphans(p_organization uuid, p_address text, p_external_id text) FROM PUBLIC;
-
-
---
--- Name: FUNCTION adrift(p_events jsonb); Type: ACL; Schema: bus; Owner: -
---
-
-REVOKE ALL ON FUNCTION bus.adrift(p_events jsonb) FROM PUBLIC;
 
 
 --
@@ -9711,10 +9758,10 @@ REVOKE ALL ON FUNCTION bus.finish_dispatch(p_results jsonb) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION finish_intake(p_results jsonb, p_events jsonb); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb) FROM PUBLIC;
 
 
 --
@@ -9827,6 +9874,13 @@ REVOKE ALL ON FUNCTION bus.note(p_errors jsonb, p_error text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.numbers_of(p_event jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamp with time zone[]); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamp with time zone[]) FROM PUBLIC;
 
 
 --

@@ -1,10 +1,14 @@
 //! The numbers of the README's performance section. Run by `scripts/bench`, which provides the server.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+mod broadcast;
 mod bus;
 mod edge;
+mod history;
 mod idle;
 mod inserts;
+mod media;
+mod receipts;
 mod sending;
 mod setting;
 
@@ -30,6 +34,18 @@ async fn main() {
     }
     if want("g") {
         inserts::with_and_without_bell(runs).await;
+    }
+    if want("h") {
+        history::import(runs).await;
+    }
+    if want("i") {
+        receipts::applied(runs).await;
+    }
+    if want("j") {
+        broadcast::templates(runs).await;
+    }
+    if want("k") {
+        media::memory().await;
     }
 }
 

@@ -78,7 +78,7 @@ async fn baseline(setting: &Setting, runs: usize) -> f64 {
                 while next.fetch_add(1, Ordering::Relaxed) < ROWS as usize {
                     let body = json!({"messaging_product": "whatsapp", "recipient_type": "individual", "to": "5491155550000", "type": "text",
                         "text": {"body": "hello there"}, "biz_opaque_callback_data": Uuid::new_v4()});
-                    graph.send("n1", "token", &body).await.unwrap();
+                    graph.send("n1", "messages", "token", &body).await.unwrap();
                 }
             })
         });
@@ -89,7 +89,7 @@ async fn baseline(setting: &Setting, runs: usize) -> f64 {
 }
 
 /// A backlog of rows, then a process that sends it: the rate between the first and the last tenth.
-async fn send_backlog(setting: &Setting, organizations: &[Uuid]) -> f64 {
+pub async fn send_backlog(setting: &Setting, organizations: &[Uuid]) -> f64 {
     setting.sandbox.set(|s| s.keep = false);
     let sql = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content)
         select o.id, 'n' || o.i, (5491155550000 + (n * 7919) % $2)::text, 'whatsapp', 'outgoing',

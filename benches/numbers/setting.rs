@@ -66,6 +66,7 @@ impl Setting {
             .env("SECRETS_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
             .env("META_SYSTEM_USER_ACCESS_TOKEN", "token")
             .env("GRAPH_API_URL", &self.sandbox_url)
+            .env("STORAGE_URL", format!("file://{}/tidings-bench-{}", std::env::temp_dir().display(), self.port))
             .env("OUTBOUND_ALLOW", "127.0.0.0/8")
             .env("RUST_LOG", "warn");
         let process = Process(command.stdout(Stdio::null()).spawn().unwrap());

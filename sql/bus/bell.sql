@@ -57,32 +57,34 @@ create or replace function bus.next_look(p_queue text, p_worker uuid) returns fl
 language sql volatile
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
-  -- Seconds until this loop must look again without having been rung for; null for never.
+  -- Seconds until this loop must look again without having been rung for; null for never. All by one reading of the clock:
+  -- what becomes due between two of them would be seen by neither.
+  with clock as materialized (select clock_timestamp() as moment)
   select extract(epoch from least(
     -- the next task that becomes due, among them those whose lease may run out
-    (select min(t.run_at) from bus.tasks t where t.queue = p_queue and t.run_at > clock_timestamp()),
+    (select min(t.run_at) from bus.tasks t where t.queue = p_queue and t.run_at > (select moment from clock)),
     -- due tasks that nobody holds: another claim has them in its hands at this very moment
-    (select clock_timestamp() + interval '20 ms'
+    (select (select moment from clock) + interval '20 ms'
      where exists (
        select
        -- not more than a few, or a broadcast that waits for its number would be walked through each time
-       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= clock_timestamp() order by d.run_at limit 200) t
+       from (select * from bus.tasks d where d.queue = p_queue and d.run_at <= (select moment from clock) order by d.run_at limit 200) t
        left join bus.lanes l on l.organization_id = t.organization_id and l.lane = t.lane
-       where (l.lane is null or bus.opens(l) <= clock_timestamp())
+       where (l.lane is null or bus.opens(l) <= (select moment from clock))
          and not exists (
            select from bus.tasks o
            where o.organization_id = t.organization_id and o.queue = t.queue and o.key = t.key
              and (o.due_at, o.id) < (t.due_at, t.id) and o.held_since is null))),
     -- a number whose pace or pause lets its next message go
     (select min(bus.opens(l)) from bus.lanes l
-     where p_queue = 'dispatch' and bus.opens(l) > clock_timestamp() and bus.opens(l) < 'infinity'
+     where p_queue = 'dispatch' and bus.opens(l) > (select moment from clock) and bus.opens(l) < 'infinity'
        and exists (
          select from bus.tasks t
-         where t.queue = p_queue and t.organization_id = l.organization_id and t.lane = l.lane and t.run_at <= clock_timestamp())),
+         where t.queue = p_queue and t.organization_id = l.organization_id and t.lane = l.lane and t.run_at <= (select moment from clock))),
     -- another loop that is awake: if it dies, nobody is rung for what was left to it
     (select min(a.until) + interval '10 ms' from bus.awake a
-     where a.queue = p_queue and a.worker <> p_worker and a.until > clock_timestamp())
-  ) - clock_timestamp())::float8
+     where a.queue = p_queue and a.worker <> p_worker and a.until > (select moment from clock))
+  ) - (select moment from clock))::float8
 $$;
 comment on function bus.next_look(text, uuid) is 'Last step of falling asleep: how many seconds the caller may sleep unless the bell rings. Null: until it rings.';
 

@@ -6,6 +6,8 @@ create or replace function bus.store_messages(p_events jsonb) returns void
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
+declare
+  stored int;
 begin
   -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
   -- whose they are is for the trigger to see.)
@@ -38,9 +40,9 @@ begin
     and t."group" is not distinct from f."group"
   order by f.organization_id, f.contact, f."timestamp", f.n
   on conflict (organization_id, organization_address, external_id) where external_id is not null do nothing;
+  get diagnostics stored = row_count;
   perform set_config('tidings.filed', '', true);
-
-  if p_events @? '$[*] ? (@.status != null)' then
+  if stored < jsonb_array_length(p_events) and p_events @? '$[*] ? (@.status != null)' then
     perform bus.complete_messages(p_events);
   end if;
 end
@@ -232,44 +234,32 @@ end
 $$;
 comment on function bus.store_events(jsonb) is 'Stores events, {type: [event, …]}, in the order that they depend on each other.';
 
-create or replace function bus.adrift(p_events jsonb) returns table (kind text, event jsonb)
-language sql stable
-set search_path = ''
-as $$
-  -- Events of an address that is nobody's, or of an account of which nobody has a number.
-  select k.key, e
-  from jsonb_each(p_events) k, jsonb_array_elements(k.value) e
-  where k.key <> 'park' and e ->> 'organization_id' is null
-    and (e ->> 'address' is not null or not exists (
-      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e ->> 'waba'))
-$$;
-
 create or replace function bus.settle(p_events jsonb) returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 declare
   e record;
-  rest jsonb := p_events - 'park';
   home uuid;
+  rest jsonb := '{}';
 begin
-  for e in select x as event from jsonb_array_elements(coalesce(p_events -> 'park', '[]')) x loop
-    perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
-  end loop;
-  if not exists (select from bus.adrift(rest)) then
-    return rest;
-  end if;
   -- Nobody's, as it seems. Whoever registers a number takes the same lock: either we see the number now, or he sees what
   -- we park.
   perform pg_advisory_xact_lock_shared(h) from (
-    select distinct hashtextextended('number ' || coalesce(x.event ->> 'address', x.event ->> 'waba'), 0) as h from bus.adrift(rest) x
-    where coalesce(x.event ->> 'address', x.event ->> 'waba') is not null order by 1) locks;
-  for e in select * from bus.adrift(rest) loop
+    select distinct hashtextextended('number ' || coalesce(x ->> 'address', x ->> 'waba'), 0) as h
+    from jsonb_each(p_events) k, jsonb_array_elements(k.value) x
+    where k.key <> 'park' and coalesce(x ->> 'address', x ->> 'waba') is not null order by 1) locks;
+  for e in select k.key as kind, x as event from jsonb_each(p_events) k, jsonb_array_elements(k.value) with ordinality r (x, n) order by k.key, n loop
+    if e.kind = 'park' then
+      perform bus.park(e.event, e.event ->> 'reason', e.event ->> 'detail');
+      continue;
+    end if;
     select n.organization_id into home from bus.numbers n
     where n.service = (e.event ->> 'service')::public.service and n.address = e.event ->> 'address';
-    rest := jsonb_set(rest, array[e.kind], (select coalesce(jsonb_agg(x), '[]') from jsonb_array_elements(rest -> e.kind) x where x <> e.event));
-    if home is not null then
-      rest := jsonb_set(rest, array[e.kind], (rest -> e.kind) || (e.event || jsonb_build_object('organization_id', home)));
+    if home is not null or (e.event ->> 'address' is null and exists (
+      select from public.organizations_addresses a where a.service = 'whatsapp' and a.extra ->> 'waba_id' = e.event ->> 'waba'))
+    then
+      rest := jsonb_set(rest, array[e.kind], coalesce(rest -> e.kind, '[]') || (e.event || case when home is null then '{}' else jsonb_build_object('organization_id', home) end));
     elsif e.kind <> 'contact' then
       perform bus.park(e.event, 'unknown_number', 'no organization has the address ' || coalesce(e.event ->> 'address', e.event ->> 'waba', '(none)'));
     end if;
@@ -277,17 +267,23 @@ begin
   return rest;
 end
 $$;
-comment on function bus.settle(jsonb) is 'Parks what is not understood and what belongs to nobody, and returns the rest.';
+comment on function bus.settle(jsonb) is
+  'Of events whose organization is not known: those of an account of which somebody has a number, and those whose number has appeared meanwhile. The others, and what is not understood, are parked.';
 
-create or replace function bus.finish_intake(p_results jsonb, p_events jsonb) returns void
+create or replace function bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb) returns void
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 declare
-  rest jsonb := bus.settle(p_events);
+  rest jsonb := p_events;
+  found_home jsonb;
   e record;
   problem text;
 begin
+  if p_adrift <> '{}' then
+    found_home := bus.settle(p_adrift);
+    select p_events || coalesce(jsonb_object_agg(k.key, coalesce(p_events -> k.key, '[]') || k.value), '{}') into rest from jsonb_each(found_home) k;
+  end if;
   -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
   begin
     perform bus.store_events(rest);
@@ -312,5 +308,5 @@ begin
   perform bus.finish(p_results);
 end
 $$;
-comment on function bus.finish_intake(jsonb, jsonb) is
-  'Stores the events of claimed journal entries and finishes their tasks, in one transaction. What cannot be stored is parked by itself.';
+comment on function bus.finish_intake(jsonb, jsonb, jsonb) is
+  'Stores the events of claimed journal entries and finishes their tasks, in one transaction. p_adrift: those whose organization is not known. What cannot be stored is parked by itself.';

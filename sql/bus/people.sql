@@ -128,6 +128,11 @@ begin
     end if;
   end loop;
 
+  perform bus.open_windows(array_agg(w.organization_id), array_agg(w.organization_address), array_agg(p_into), array_agg(w.opened_at))
+  from bus.windows w where w.organization_id = p_organization and w.contact_address = p_from
+    and w.organization_address in (select a.address from public.organizations_addresses a where a.organization_id = p_organization and a.service = p_service)
+  having count(*) > 0;
+
   update public.contacts_addresses i set
     contact_id = coalesce(i.contact_id, f.contact_id),
     extra = (coalesce(f.extra, '{}') - '{phone_number,bsuid,address_type,replaced_by_address,was_bsuid,synced}'::text[]) || coalesce(i.extra, '{}')

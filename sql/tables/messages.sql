@@ -161,6 +161,13 @@ begin
     perform bus.ring('agent');
   end if;
 
+  -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
+  perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
+  from inserted n
+  where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
+    and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
+  having count(*) > 0;
+
   -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
   update public.conversations c set extra = jsonb_build_object('paused', moment)
   from (

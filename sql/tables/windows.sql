@@ -1,21 +1,24 @@
 -- The 24-hour window: whoever has written may be answered freely for a day; afterwards only by templates.
 
 create or replace function public.window_opened_at(p_organization uuid, p_address text, p_contact text) returns timestamptz
-language sql stable
+language sql stable security definer
 set search_path = ''
 as $$
-  -- What people sent (or called) themselves; not what was imported, nor what the business wrote on its phone.
-  select max(m."timestamp")
-  from public.conversations c
-  cross join lateral (
-    select x."timestamp" from public.messages x
-    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.direction = 'incoming'
-      and (x.status ?| '{pending,standby}' or x.content ->> 'kind' = 'call')
-    order by x."timestamp" desc limit 1) m
-  where c.organization_id = p_organization and c.contact_address = p_contact and c.organization_address = p_address
-    and c.group_address is null and c.service in ('whatsapp', 'instagram')
+  select w.opened_at from bus.windows w
+  where (w.organization_id, w.organization_address, w.contact_address) = (p_organization, p_address, p_contact)
 $$;
 comment on function public.window_opened_at(uuid, text, text) is 'When a contact wrote last to a number, as far as is known.';
+
+create or replace function bus.open_windows(p_organizations uuid[], p_addresses text[], p_contacts text[], p_times timestamptz[]) returns void
+language sql
+set search_path = ''
+as $$
+  insert into bus.windows as w (organization_id, organization_address, contact_address, opened_at)
+  select o, a, c, max(t) from unnest(p_organizations, p_addresses, p_contacts, p_times) x (o, a, c, t) group by o, a, c order by o, a, c
+  on conflict (organization_id, organization_address, contact_address) do update set opened_at = excluded.opened_at
+  where excluded.opened_at > w.opened_at + interval '10 s'
+$$;
+comment on function bus.open_windows(uuid[], text[], text[], timestamptz[]) is 'Somebody has written: free-form answers are allowed for a day from then.';
 
 create or replace function public.window_is_closed(p_organization uuid, p_address text, p_contact text) returns boolean
 language sql stable

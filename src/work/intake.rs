@@ -62,7 +62,7 @@ impl Work for Intake {
             .collect();
         let events: Vec<&Value> = batch.iter().filter_map(|(_, done)| done.as_ref().ok()).flatten().collect();
         let owners = owners(db, &events).await?;
-        let mut by_type: Map<String, Value> = Map::new();
+        let (mut by_type, mut adrift): (Map<String, Value>, Map<String, Value>) = (Map::new(), Map::new());
         for event in events {
             let mut event = event.clone();
             if let Some(owner) =
@@ -77,12 +77,13 @@ impl Work for Intake {
                 }
             }
             let Some(Value::String(kind)) = event.as_object_mut().and_then(|e| e.remove("type")) else { continue };
-            if let Value::Array(list) = by_type.entry(kind).or_insert_with(|| json!([])) {
+            let place = if event["organization_id"].is_null() || kind == "park" { &mut adrift } else { &mut by_type };
+            if let Value::Array(list) = place.entry(kind).or_insert_with(|| json!([])) {
                 list.push(event);
             }
         }
-        let events = without_nul(Value::Object(by_type));
-        db.query("select bus.finish_intake($1, $2)", &[&results, &events]).await.map(drop)
+        let (events, adrift) = (without_nul(Value::Object(by_type)), without_nul(Value::Object(adrift)));
+        db.query("select bus.finish_intake($1, $2, $3)", &[&results, &events, &adrift]).await.map(drop)
     }
 
     fn broken(&self, error: String) -> Self::Done {
