@@ -59,7 +59,10 @@ pub async fn run(
             health.bad(queue, "starting");
         }
         tokio::select! {
-            () = schema(&db, &health) => start(config, parts, &url, &db, &health, &stop, &mut loops)?,
+            () = schema(&db, &health) => {
+                register(config, &db).await?;
+                start(config, parts, &url, &db, &health, &stop, &mut loops)?;
+            }
             () = stop.cancelled() => {}
         }
     }
@@ -95,6 +98,17 @@ async fn schema(db: &Db, health: &Health) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     health.good("schema");
+}
+
+/// The one number of the environment, where the database has none.
+async fn register(config: &Config, db: &Db) -> anyhow::Result<()> {
+    let (Some(number), Some(token)) = (&config.whatsapp_phone_number_id, &config.whatsapp_access_token) else { return Ok(()) };
+    let waba = &config.whatsapp_business_account_id;
+    let row = db.one("select public.register_number($1, $2, $3)", &[number, token, waba]).await.context("WHATSAPP_PHONE_NUMBER_ID")?;
+    if row.get(0) {
+        info!(number, "registered the number of WHATSAPP_PHONE_NUMBER_ID");
+    }
+    Ok(())
 }
 
 fn start(

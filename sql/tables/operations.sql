@@ -143,6 +143,31 @@ end
 $$;
 comment on function public.connect_number(uuid, text, jsonb, text) is 'Stores a number that somebody signed up, as pending or connected. Called once it is proved to be his.';
 
+create or replace function public.register_number(p_address text, p_token text, p_waba text default null) returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_organization uuid;
+begin
+  -- Several processes may start at once.
+  perform pg_advisory_xact_lock(hashtextextended('register_number', 0));
+  if exists (select from public.organizations_addresses a where a.service = 'whatsapp') then
+    return false;
+  end if;
+  select o.id into v_organization from public.organizations o order by o.created_at limit 1;
+  if not found then
+    insert into public.organizations (name) values ('My organization') returning id into v_organization;
+  end if;
+  insert into public.organizations_addresses (organization_id, service, address, extra)
+  values (v_organization, 'whatsapp', p_address, jsonb_strip_nulls(jsonb_build_object('access_token', p_token, 'waba_id', p_waba)));
+  perform public.operate(v_organization, p_address, 'refresh');
+  return true;
+end
+$$;
+comment on function public.register_number(text, text, text) is
+  'Registers a number where there is none yet, in the first organization or in a new one. Returns whether it did. What serve does with WHATSAPP_PHONE_NUMBER_ID.';
+
 create or replace function public.disconnect_number(p_organization uuid, p_address text) returns jsonb
 language sql
 set search_path = ''

