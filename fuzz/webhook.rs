@@ -145,9 +145,11 @@ fn part(value: &Value, random: &mut Random) -> Value {
 }
 
 fn check(body: &[u8]) -> Result<(), String> {
-    for (name, events) in
-        [("whatsapp", whatsapp::events(7, body)), ("instagram", instagram::events(7, body)), ("connector", connector::events(7, "whatsapp-web", body))]
-    {
+    for (name, events) in [
+        ("whatsapp", whatsapp::events(7, body)),
+        ("instagram", instagram::events(7, body)),
+        ("connector", connector::events(7, "whatsapp-web", body)),
+    ] {
         if events.is_empty() {
             return Err(format!("{name}: nothing is left of it"));
         }

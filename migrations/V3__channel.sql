@@ -5,8 +5,9 @@ set local client_min_messages = warning;
 -- What the provider said of a message beyond its states.
 alter table public.messages add column extra jsonb;
 comment on column public.messages.extra is
-  'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payment, callback_data. Updates merge.';
-create index messages_file on public.messages (organization_id, (content #>> '{file,uri}')) where content ->> 'type' = 'file';
+  'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payments, callback_data. Updates merge.';
+create index messages_file on public.messages (organization_id, (content #>> '{file,uri}'))
+  where content ->> 'type' = 'file' and content #>> '{file,uri}' like 'internal://%';
 
 -- Nothing looks it up this way, and it stood in the way of those that are.
 drop index public.contacts_addresses_replaced_by;
@@ -24,11 +25,13 @@ alter table bus.orphans add column extra jsonb;
 comment on table bus.orphans is 'Receipts, edits and revocations that came before their message. Applied when the message gets its external_id.';
 
 alter table bus.tasks add column waits_for text;
+alter table bus.tasks add column waiting boolean not null default false;
+comment on column bus.tasks.waiting is 'Whether it has been set aside until what it waits for is there.';
 comment on column bus.tasks.waits_for is 'dispatch: the upload that must be done first, as storage.upload_key names it. Its end makes the task due.';
 
 -- A task that is due wherever it stands in its queue: what was waited for has come.
 insert into bus.queues (queue, lease, backoff, backoff_cap, max_attempts, hold) values
-  ('media',  '60 s', '2 s', '10 minutes', 60, '0'),
+  ('media',  '60 s', '2 s', '10 minutes', 1200, '0'),
   ('upload', '60 s', '1 s', '5 minutes',  40, '0'),
   ('manage', '60 s', '2 s', '5 minutes',  12, '0'),
   ('sweep',  '60 s', '5 s', '10 minutes', 200, '0');
@@ -39,7 +42,7 @@ create table public.templates (
   organization_address text not null,
   waba_id text not null,
   external_id text,
-  name text not null check (name ~ '^[a-z0-9_]{1,512}$'),
+  name text not null check (name ~ '^[a-z0-9_]+$' and length(name) <= 512),
   language text not null check (language ~ '^[a-z]{2,3}(_[A-Za-z]{2,4})?$'),
   category text not null check (category in ('MARKETING', 'UTILITY', 'AUTHENTICATION')),
   parameter_format text check (parameter_format in ('POSITIONAL', 'NAMED')),
@@ -88,11 +91,11 @@ create table public.operations (
     'template_delete', 'template_draft', 'block', 'unblock', 'contact_profile', 'pairing', 'login', 'login_refresh')),
   constraint operations_input_object check (jsonb_typeof(input) = 'object')
 );
-create index operations_finished on public.operations (organization_id, finished_at);
+create index operations_finished on public.operations (finished_at) where finished_at is not null;
 comment on table public.operations is
   'What was asked of Meta about a number, and what came of it: inserting a row asks, the outcome is written back. Kept for 90 days.';
 comment on column public.operations.kind is
-  'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile.';
+  'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile, login and login_refresh (Instagram), pairing (a bridge''s session).';
 comment on column public.operations.steps is 'Steps that are done, each with its time: a repeated operation goes on after them.';
 comment on column public.operations.error is '{code, title, message, error_data?, status?}: why it failed, in the shape of Meta''s errors.';
 
@@ -106,6 +109,14 @@ create table bus.windows (
 comment on table bus.windows is
   'When a contact wrote last to a number, to within ten seconds: what the 24-hour window is judged by, at each send, without looking through the conversation.';
 
+-- Of what came in before: whoever has written may still be answered.
+insert into bus.windows (organization_id, organization_address, contact_address, opened_at)
+select m.organization_id, m.organization_address, m.contact_address, max(m."timestamp")
+from public.messages m
+where m.direction = 'incoming' and m.service in ('whatsapp', 'instagram') and m.group_address is null and m.contact_address is not null and m.status ? 'pending'
+group by 1, 2, 3;
+
+create index organizations_addresses_address on public.organizations_addresses (address);
 create index onboarding_tokens_id on public.onboarding_tokens (id);
 
 create schema if not exists storage;

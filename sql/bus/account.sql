@@ -71,9 +71,9 @@ begin
     -- Chunks come in any order: how far it is, is the furthest of them.
     update public.organizations_addresses a set extra = jsonb_build_object('sync', jsonb_build_object('history', jsonb_build_object(
       'at', now(), 'error', null,
-      'progress', greatest((a.extra #>> '{sync,history,progress}')::numeric, e.progress),
+      'progress', greatest(bus.as_number(a.extra #>> '{sync,history,progress}'), e.progress),
       'phases', jsonb_build_object(coalesce(e.phase, '0'), jsonb_build_object(
-        'progress', greatest((old ->> 'progress')::numeric, e.progress), 'chunk', greatest((old ->> 'chunk')::numeric, e.chunk))))))
+        'progress', greatest(bus.as_number(old ->> 'progress'), e.progress), 'chunk', greatest(bus.as_number(old ->> 'chunk'), e.chunk))))))
     where (a.organization_id, a.address) = (e.organization_id, e.address);
   end loop;
 end
@@ -109,7 +109,7 @@ begin
         update public.organizations_addresses x set status = 'disconnected',
           extra = jsonb_build_object('disconnected', jsonb_build_object('by', event, 'at', moment, 'info', e #> '{value,disconnection_info}'))
         where (x.organization_id, x.address) = (a.organization_id, a.address);
-      elsif event = 'ACCOUNT_RECONNECTED' and a.status = 'disconnected' and a.extra #>> '{disconnected,by}' is not null then
+      elsif event = 'ACCOUNT_RECONNECTED' and a.status = 'disconnected' and a.extra #>> '{disconnected,by}' in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED') then
         -- Only what such an event disconnected: a number that its owner gave up stays given up.
         update public.organizations_addresses x set status = 'connected', extra = '{"disconnected": null, "attention": null}'
         where (x.organization_id, x.address) = (a.organization_id, a.address);

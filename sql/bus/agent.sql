@@ -17,13 +17,16 @@ create or replace function bus.choose_agent(p_organization public.organizations,
 language sql stable
 set search_path = ''
 as $$
-  -- The conversation's choice, then the organization's, then the oldest. Drafts answer in local chats only; an inactive
+  -- The conversation's choice, then the number's, then the organization's, then the oldest. Drafts answer in local chats only; an inactive
   -- one only where a local chat names it.
   select a from public.agents a
   where a.organization_id = p_organization.id and a.ai
     and (coalesce(a.extra ->> 'mode', 'active') = 'active'
       or (p_conversation.service = 'local' and (a.extra ->> 'mode' = 'draft' or a.id::text = p_conversation.extra ->> 'default_agent_id')))
   order by a.id::text is not distinct from p_conversation.extra ->> 'default_agent_id' desc,
+    a.id::text is not distinct from (
+      select n.extra ->> 'default_agent_id' from public.organizations_addresses n
+      where n.organization_id = p_organization.id and n.address = p_conversation.organization_address) desc,
     a.id::text is not distinct from p_organization.extra ->> 'default_agent_id' desc,
     coalesce(a.extra ->> 'mode', 'active') = 'active' desc, a.created_at, a.id
   limit 1

@@ -89,9 +89,10 @@ $$;
 comment on function bus.next_look(text, uuid) is 'Last step of falling asleep: how many seconds the caller may sleep unless the bell rings. Null: until it rings.';
 
 create or replace function bus.prune() returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   -- A part at a time, so that no transaction is long.
   delete from bus.journal j
   where j.id in (
@@ -105,16 +106,30 @@ as $$
         select from bus.dead d
         where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
     limit 20000);
-  select bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
-  from bus.orphans o
-  join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
-  where o.created_at > now() - interval '10 minutes';
   delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
   delete from storage.uploads u where u.expires_at < now();
   delete from public.operations o where o.finished_at < now() - interval '90 days';
-  select storage.collect();
-  select public.refresh_numbers();
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+  -- What touches tenants' rows must not keep the others from being tended.
+  begin
+    perform bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
+    from bus.orphans o
+    join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
+    where o.created_at > now() - interval '10 minutes';
+  exception when others then
+    raise warning 'early receipts: %', sqlerrm;
+  end;
+  begin
+    perform storage.collect();
+  exception when others then
+    raise warning 'collecting files: %', sqlerrm;
+  end;
+  begin
+    perform public.refresh_numbers();
+  exception when others then
+    raise warning 'refreshing numbers: %', sqlerrm;
+  end;
+end
 $$;
 comment on function bus.prune() is
   'Forgets journal entries that are done and older than the hold of the queue intake (14 days), receipts as old whose message never came, and the pace of pairs that are quiet.';

@@ -225,6 +225,7 @@ begin
     run_at = moment + (select q.lease from bus.queues q where q.queue = p_queue),
     attempt = t.attempt + 1,
     suspect = t.worker is not null,
+    waiting = false,
     worker = p_worker
   where t.ctid = any (tids)
   returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since, t.waits_for;

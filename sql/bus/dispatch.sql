@@ -184,7 +184,7 @@ begin
   end;
 
   if p_results @? '$[*].learned' then
-    perform bus.learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
+    perform bus.try_learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
     where r2.learned is not null;
   end if;
 
@@ -214,6 +214,22 @@ end
 $$;
 comment on function bus.finish_dispatch(jsonb) is
   'Writes the outcome of sends back: tasks, messages, receipts that were early, and the health of the number. One statement for a batch.';
+
+create or replace function bus.try_learn(p_organization uuid, p_learned jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform bus.learn(p_organization, p_learned);
+exception
+  when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+    raise;
+  when others then
+    -- The message has gone out, whatever is wrong with the address book.
+    insert into public.logs (organization_id, level, category, service, message, metadata)
+    values (p_organization, 'warning', 'contacts', 'whatsapp', 'what the provider said of a recipient could not be stored: ' || sqlerrm, p_learned);
+end
+$$;
 
 create or replace function bus.learn(p_organization uuid, p_learned jsonb) returns void
 language plpgsql
@@ -266,6 +282,10 @@ begin
     where x.outcome <> 'accepted' order by x.organization_id, x.lane, x.id
   loop
     if r.outcome = 'failed' then
+      -- If it was the file, the next one to send it uploads it anew.
+      delete from storage.uploads u using public.messages m
+      where m.organization_id = r.organization_id and m.id = r.message_id and m.content ->> 'type' = 'file' and u.error is null
+        and (u.organization_id, u.organization_address, u.upload_key) = (m.organization_id, m.organization_address, storage.upload_key(m.content -> 'file'));
       perform bus.log_message(r.organization_id, r.message_id, 'error', 'dispatch', r.error, null);
       continue;
     end if;

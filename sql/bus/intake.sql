@@ -147,20 +147,20 @@ begin
     where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
     return true;
   end if;
-  select e into later from jsonb_array_elements(coalesce(m.extra -> 'edits', '[]')) e
-  where (e ->> 'at')::timestamptz >= moment order by (e ->> 'at')::timestamptz limit 1;
+  select e into later from jsonb_array_elements(case when jsonb_typeof(m.extra -> 'edits') = 'array' then m.extra -> 'edits' else '[]' end) e
+  where bus.as_time(e ->> 'at') >= moment order by bus.as_time(e ->> 'at') limit 1;
   if later is null then
     -- The earlier text stays, with the time at which it was replaced.
     update public.messages x set
       content = p_change -> 'patch',
       status = jsonb_build_object('edited', moment),
-      extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
+      extra = jsonb_build_object('edits', case when jsonb_typeof(m.extra -> 'edits') = 'array' then m.extra -> 'edits' else '[]' end || jsonb_build_object(
         'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
     where x.organization_id = m.organization_id and x.id = m.id;
-  elsif (later ->> 'at')::timestamptz > moment then
+  elsif bus.as_time(later ->> 'at') > moment then
     -- An older edit that comes after a newer one is only remembered: it is what the newer one replaced.
     update public.messages x set extra = jsonb_build_object('edits', (
-      select jsonb_agg(e order by (e ->> 'at')::timestamptz) from (
+      select jsonb_agg(e order by bus.as_time(e ->> 'at')) from (
         select case when e = later then e || jsonb_build_object('before', p_change -> 'patch') else e end as e
         from jsonb_array_elements(m.extra -> 'edits') e
         union all select jsonb_build_object('at', moment, 'before', later -> 'before')) all_edits))
@@ -205,6 +205,15 @@ as $$
 $$;
 comment on function bus.park(jsonb, text, text) is 'Keeps an event that cannot be stored, with the reason.';
 
+create or replace function bus.event_types() returns text[]
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  -- People before what they said, what was said before what became of it.
+  select array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log']
+$$;
+comment on function bus.event_types() is 'The types of events, in the order in which they are stored.';
+
 create or replace function bus.store_events(p_events jsonb) returns void
 language plpgsql
 set search_path = ''
@@ -212,8 +221,7 @@ as $$
 declare
   kind text;
 begin
-  -- People before what they said, what was said before what became of it.
-  foreach kind in array array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log'] loop
+  foreach kind in array bus.event_types() loop
     continue when not p_events ? kind;
     case kind
       when 'contact' then perform bus.store_contacts(p_events -> kind);
@@ -270,6 +278,31 @@ $$;
 comment on function bus.settle(jsonb) is
   'Of events whose organization is not known: those of an account of which somebody has a number, and those whose number has appeared meanwhile. The others, and what is not understood, are parked.';
 
+create or replace function bus.store_apart(p_kind text, p_events jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  n int := jsonb_array_length(p_events);
+  problem text;
+begin
+  perform bus.store_events(jsonb_build_object(p_kind, p_events));
+exception
+  when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+    raise;
+  when others then
+    get stacked diagnostics problem = message_text;
+    if n = 1 then
+      perform bus.park(p_events -> 0, 'refused', problem);
+      return;
+    end if;
+    perform bus.store_apart(p_kind, (select jsonb_agg(e order by i) from jsonb_array_elements(p_events) with ordinality x (e, i) where i <= n / 2));
+    perform bus.store_apart(p_kind, (select jsonb_agg(e order by i) from jsonb_array_elements(p_events) with ordinality x (e, i) where i > n / 2));
+end
+$$;
+comment on function bus.store_apart(text, jsonb) is
+  'Stores events of one type; those that cannot be stored are found by halves and parked, so that one among thousands costs a few attempts more.';
+
 create or replace function bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift jsonb) returns void
 language plpgsql
 set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
@@ -277,32 +310,23 @@ as $$
 declare
   rest jsonb := p_events;
   found_home jsonb;
-  e record;
-  problem text;
+  kind text;
 begin
   if p_adrift <> '{}' then
     found_home := bus.settle(p_adrift);
     select p_events || coalesce(jsonb_object_agg(k.key, coalesce(p_events -> k.key, '[]') || k.value), '{}') into rest from jsonb_each(found_home) k;
   end if;
-  -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
+  -- All at once; and if one of them cannot be stored, in parts, so that it does not hold up its neighbours.
   begin
     perform bus.store_events(rest);
   exception
     when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
       raise;
     when others then
-      for e in
-        select k.key as kind, x as event from jsonb_each(rest) k, jsonb_array_elements(k.value) x order by (x ->> 'n')::bigint
-      loop
-        begin
-          perform bus.store_events(jsonb_build_object(e.kind, jsonb_build_array(e.event)));
-        exception
-          when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-            raise;
-          when others then
-            get stacked diagnostics problem = message_text;
-            perform bus.park(e.event, 'refused', problem);
-        end;
+      foreach kind in array bus.event_types() loop
+        if rest ? kind then
+          perform bus.store_apart(kind, rest -> kind);
+        end if;
       end loop;
   end;
   perform bus.finish(p_results);

@@ -92,6 +92,10 @@ begin
   select b.queue, b.organization_id, b.key, b.lane, b.subject, b.priority, b.single, b.due_at, b.errors
   from unnest(back) b order by b.due_at, b.id
   on conflict (organization_id, queue, key) where single do nothing;
+  update bus.tasks t set waits_for = storage.upload_key(m.content -> 'file')
+  from unnest(back) b
+  join public.messages m on m.organization_id = b.organization_id and m.id = b.subject::uuid and m.service = 'whatsapp' and m.content ->> 'type' = 'file'
+  where b.queue = 'dispatch' and t.organization_id = b.organization_id and t.queue = 'dispatch' and t.key = b.key and t.subject = b.subject;
   -- A message that was given up is pending again.
   perform set_config('tidings.replay', 'on', true);
   update public.messages m set status = '{"failed": null, "errors": null}'

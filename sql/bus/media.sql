@@ -43,6 +43,9 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
   loop
+    select t.subject::uuid into conversation from bus.tasks t
+    where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt);
+    continue when not found;
     if r.file is not null then
       perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
       update public.messages m set content = jsonb_build_object('file', r.file)
@@ -99,16 +102,19 @@ begin
     if c.waits_for is null or c.suspect or exists (
       select from storage.uploads u
       where (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
-        and u.expires_at > now() + interval '1 minute')
+        and u.expires_at > now() + interval '1 minute' * (u.error is null)::int)
     then
       ready := ready || c;
       continue;
     end if;
-    update bus.tasks t set worker = null, run_at = clock_timestamp() + interval '10 minutes'
+    update bus.tasks t set worker = null, waiting = true, run_at = clock_timestamp() + interval '10 minutes'
     where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
     insert into bus.tasks as t (queue, organization_id, key, subject, single)
-    values ('upload', c.organization_id, c.lane || ' ' || c.waits_for, c.waits_for, true)
-    on conflict (organization_id, queue, key) where single do nothing;
+    select 'upload', c.organization_id, c.waits_for || ' ' || md5(c.lane), jsonb_build_object(
+      'lane', c.lane, 'upload_key', c.waits_for, 'name', storage.name_of(m.content #>> '{file,uri}'), 'mime_type', m.content #>> '{file,mime_type}')::text, true
+    from public.messages m where m.organization_id = c.organization_id and m.id = c.subject::uuid
+    -- One that is about to end runs once more, so that it sees us.
+    on conflict (organization_id, queue, key) where single do update set version = t.version + 1;
     asked := true;
   end loop;
   if asked then
@@ -129,14 +135,14 @@ declare
 begin
   claimed := array(select c::bus.claimed from bus.claim('upload', p_worker, p_limit, p_after, p_awake) c);
   return query
-  select c.queue, c.organization_id, c.key, c.id, split_part(c.key, ' ', 1), c.attempt, c.version,
-    jsonb_build_object('upload_key', c.subject, 'name', o.name, 'size', o.size, 'file_name', o.file_name,
-      'mime_type', coalesce(nullif(substr(c.subject, position(' ' in c.subject) + 1), ''), o.mime_type),
-      'media_id', u.media_id,
-      'credential', secrets.get(c.organization_id, 'organizations_addresses', split_part(c.key, ' ', 1), 'access_token'))
+  select c.queue, c.organization_id, c.key, c.id, w.what ->> 'lane', c.attempt, c.version,
+    jsonb_build_object('upload_key', w.what ->> 'upload_key', 'name', o.name, 'size', o.size, 'file_name', o.file_name,
+      'mime_type', coalesce(nullif(w.what ->> 'mime_type', ''), o.mime_type), 'media_id', u.media_id,
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', w.what ->> 'lane', 'access_token'))
   from unnest(claimed) c
-  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = split_part(c.subject, ' ', 1) and o.state = 'ready'
-  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, split_part(c.key, ' ', 1), c.subject)
+  cross join lateral (select c.subject::jsonb as what) w
+  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = w.what ->> 'name' and o.state = 'ready'
+  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, w.what ->> 'lane', w.what ->> 'upload_key')
     and u.expires_at > now() + interval '1 minute' and u.error is null;
 end
 $$;
@@ -152,23 +158,24 @@ begin
   for r in
     select * from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, lane text, outcome text, after float8, error text,
-      upload_key text, media_id text, refusal jsonb) order by x.organization_id, x.key
+      media_id text, refusal jsonb) order by x.organization_id, x.key
   loop
-    perform bus.finish(jsonb_build_array(jsonb_build_object(
+    -- An outdated outcome must not replace a good one.
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
-      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+      'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
     continue when r.outcome = 'retry'
       and not exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
     insert into storage.uploads as u (organization_id, organization_address, upload_key, media_id, expires_at, error)
-    values (r.organization_id, r.lane, coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)), r.media_id,
+    values (r.organization_id, r.lane, split_part(r.key, ' ', 1), r.media_id,
       -- Graph keeps files for 30 days. A refusal is remembered for as long as those that wait need to learn of it.
-      now() + case when r.media_id is not null then interval '29 days' else interval '10 minutes' end,
+      now() + case when r.media_id is not null then interval '29 days' else interval '2 minutes' end,
       case when r.media_id is null then coalesce(r.refusal, jsonb_build_object('code', 'media', 'title', 'Not sent', 'message', left(r.error, 500))) end)
     on conflict (organization_id, organization_address, upload_key) do update
       set media_id = excluded.media_id, expires_at = excluded.expires_at, error = excluded.error, updated_at = now();
-    update bus.tasks t set run_at = clock_timestamp()
+    update bus.tasks t set waiting = false, run_at = greatest(t.due_at, clock_timestamp())
     where t.queue = 'dispatch' and t.organization_id = r.organization_id and t.lane = r.lane
-      and t.waits_for = coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)) and t.worker is null and t.run_at > clock_timestamp() + interval '5 s';
+      and t.waits_for = split_part(r.key, ' ', 1) and t.waiting and t.worker is null;
     perform bus.ring('dispatch');
   end loop;
 end

@@ -121,7 +121,8 @@ begin
     update public.conversations set contact_address = p_into, status = 'merged', extra = jsonb_build_object('merged_into', target)
     where organization_id = p_organization and id = c.id;
     update bus.tasks set key = target::text
-    where organization_id = p_organization and queue = 'dispatch' and key = c.id::text;
+    -- What is on its way is finished under the key it was claimed by.
+    where organization_id = p_organization and queue = 'dispatch' and key = c.id::text and worker is null;
     delete from bus.tasks where organization_id = p_organization and queue = 'agent' and key = c.id::text;
     if found then
       perform bus.ask_agent(p_organization, target);
@@ -228,9 +229,9 @@ declare
   c record;
 begin
   for c in
-    select e.organization_id, e.service, e.contact, e.phone, e.user_id, e.extra, bool_or(coalesce(e.creates, true)) as creates
+    select e.organization_id, e.service, e.contact, e.phone, e.user_id, e.extra, bool_or(coalesce(e.creates, true)) as creates, max(e.address) as account
     from jsonb_to_recordset(p_events) as e (
-      organization_id uuid, service public.service, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
+      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
     -- The usual case is that nothing is new.
     where e.service = 'instagram' or not exists (
       select from public.contacts_addresses a
@@ -241,32 +242,29 @@ begin
   loop
     perform bus.meet(c.organization_id, c.service, c.contact, c.phone, c.user_id, c.extra, c.creates);
     if c.service = 'instagram' then
-      perform bus.ask_profile(c.organization_id, c.contact);
+      perform bus.ask_profile(c.organization_id, c.account, c.contact);
     end if;
   end loop;
 end
 $$;
 comment on function bus.store_contacts(jsonb) is 'Files the people of a batch of events.';
 
-create or replace function bus.ask_profile(p_organization uuid, p_contact text) returns void
+create or replace function bus.ask_profile(p_organization uuid, p_account text, p_contact text) returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  v_account text;
 begin
   -- At most once a day for each, whatever comes of it.
   update public.contacts_addresses a set extra = jsonb_build_object('name_fetched_at', now())
   where (a.organization_id, a.service, a.address) = (p_organization, 'instagram', p_contact)
     and coalesce(bus.as_time(a.extra ->> 'name_fetched_at') < now() - interval '1 day', true);
   if found then
-    select x.address into v_account from public.organizations_addresses x
-    where x.organization_id = p_organization and x.service = 'instagram' and x.status = 'connected' order by x.updated_at desc limit 1;
-    perform public.operate(p_organization, v_account, 'contact_profile', jsonb_build_object('contact_address', p_contact));
+    -- By the account he wrote to: for another one he has another id.
+    perform public.operate(p_organization, p_account, 'contact_profile', jsonb_build_object('contact_address', p_contact));
   end if;
 end
 $$;
-comment on function bus.ask_profile(uuid, text) is 'Asks who somebody on Instagram is.';
+comment on function bus.ask_profile(uuid, text, text) is 'Asks who somebody on Instagram is.';
 
 create or replace function bus.store_renames(p_events jsonb) returns void
 language plpgsql

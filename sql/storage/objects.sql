@@ -12,9 +12,9 @@ create or replace function storage.upload_key(p_file jsonb) returns text
 language sql immutable parallel safe
 set search_path = ''
 as $$
-  select storage.name_of(p_file ->> 'uri') || ' ' || coalesce(p_file ->> 'mime_type', '')
+  select case when storage.name_of(p_file ->> 'uri') is not null then md5(storage.name_of(p_file ->> 'uri') || ' ' || coalesce(p_file ->> 'mime_type', '')) end
 $$;
-comment on function storage.upload_key(jsonb) is 'What an upload is of: the object, and what it is said to be.';
+comment on function storage.upload_key(jsonb) is 'What an upload is of: the object, and what it is said to be, as a short key. Null where there is nothing to upload.';
 
 create or replace function storage.reserve(p_organization uuid, p_name text, p_size bigint, p_mime_type text, p_file_name text) returns text
 language plpgsql
@@ -31,6 +31,10 @@ begin
   values (p_organization, p_name, p_size, p_mime_type, p_file_name)
   on conflict (organization_id, bucket_id, name) do update set unused_since = case when x.unused_since is null then null else now() end
   returning * into o;
+  -- Asked again after the row is there: a collection that was under way has ended by now.
+  if exists (select from bus.tasks t where (t.organization_id, t.queue, t.key) = ('00000000-0000-0000-0000-000000000000', 'sweep', p_name)) then
+    return 'wait';
+  end if;
   return case when o.state = 'ready' then 'ready' else 'write' end;
 end
 $$;
@@ -109,6 +113,10 @@ begin
   update storage.objects o set unused_since = null
   where o.organization_id = new.organization_id and o.bucket_id = 'media' and o.name = storage.name_of(new.content #>> '{file,uri}')
     and o.unused_since is not null;
+  if new.direction = 'outgoing' and new.service = 'whatsapp' and new.external_id is null then
+    update bus.tasks t set waits_for = storage.upload_key(new.content -> 'file')
+    where t.organization_id = new.organization_id and t.queue = 'dispatch' and t.key = new.conversation_id::text and t.subject = new.id::text;
+  end if;
   return null;
 end
 $$;
@@ -167,7 +175,11 @@ begin
     -- Looked at after the lock: a message that refers to it from now on waits for us, and is refused.
     if exists (
       select from public.messages m
-      where m.organization_id = o.organization_id and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' = 'internal://media/' || o.name
+      where m.organization_id = o.organization_id and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' like 'internal://%'
+        and m.content #>> '{file,uri}' = 'internal://media/' || o.name
+    ) or exists (
+      -- The example of a template that has yet to be submitted.
+      select from public.templates t where t.organization_id = o.organization_id and strpos(t.components::text, o.name) > 0
     ) then
       update storage.objects x set unused_since = null where (x.organization_id, x.bucket_id, x.name) = (o.organization_id, o.bucket_id, o.name);
     else

@@ -56,6 +56,14 @@ end
 $$;
 comment on function public.merge_extra() is 'Before-update trigger: merges the new extra into the old one. SQL null clears the column.';
 
+create or replace function bus.as_number(p_text text) returns numeric
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  select case when p_text ~ '^-?[0-9]{1,15}([.][0-9]{1,9})?$' then p_text::numeric end
+$$;
+comment on function bus.as_number(text) is 'A number that somebody wrote into JSON; null when it is none.';
+
 create or replace function bus.as_time(p_text text) returns timestamptz
 language plpgsql stable
 set search_path = ''

@@ -95,6 +95,12 @@ begin
       new.content := old.content;
     else
       new.content := public.merge_update_jsonb(old.content, '{}', new.content);
+      if new.content #>> '{file,uri}' is distinct from old.content #>> '{file,uri}' then
+        perform storage.check_file(new);
+      end if;
+      if old.direction = 'outgoing' and old.external_id is null and old.status ? 'pending' then
+        perform public.check_content(new.content, old.direction, old.service = 'whatsapp');
+      end if;
     end if;
   end if;
   if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then

@@ -6,7 +6,7 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  if new.status ? 'canceled' and not old.status ? 'canceled' then
+  if jsonb_typeof(new.status -> 'canceled') = 'string' and not old.status ? 'canceled' then
     -- Only what nobody has begun to send. A claim that runs at this moment has the task locked: it wins.
     delete from bus.tasks t
     where t.organization_id = old.organization_id and t.queue = 'dispatch' and t.key = old.conversation_id::text and t.subject = old.id::text
@@ -19,8 +19,11 @@ begin
     -- Sent again: a person has decided so.
     delete from bus.dead d where d.organization_id = old.organization_id and d.queue = 'dispatch' and d.subject = old.id::text;
     insert into bus.tasks (queue, organization_id, key, lane, subject, waits_for)
-    values ('dispatch', old.organization_id, old.conversation_id::text, old.organization_address, old.id::text,
-      case when old.service = 'whatsapp' and old.content ->> 'type' = 'file' then storage.upload_key(old.content -> 'file') end);
+    select 'dispatch', old.organization_id, old.conversation_id::text, old.organization_address, old.id::text,
+      case when old.service = 'whatsapp' and old.content ->> 'type' = 'file' then storage.upload_key(old.content -> 'file') end
+    where not exists (
+      select from bus.tasks t
+      where t.organization_id = old.organization_id and t.queue = 'dispatch' and t.key = old.conversation_id::text and t.subject = old.id::text);
     perform bus.ring('dispatch');
   end if;
   return new;

@@ -7,6 +7,11 @@ as $$
 declare
   k text;
 begin
+  if new.kind not in ('signup', 'login', 'pairing') and not exists (
+    select from public.organizations_addresses a where a.organization_id = new.organization_id and a.address = new.organization_address) then
+    raise exception 'operations.organization_address: the organization has no address %', coalesce(new.organization_address, '(none)')
+      using errcode = '23503';
+  end if;
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
     if jsonb_typeof(new.input -> k) in ('string', 'number') then
@@ -70,9 +75,9 @@ declare
   o public.operations;
 begin
   -- One that has not begun yet will do.
-  select * into o from public.operations x
-  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null and x.steps = '{}'
-    and x.created_at > now() - interval '1 minute' limit 1;
+  select x.* into o from public.operations x
+  join bus.tasks t on t.organization_id = x.organization_id and t.queue = 'manage' and t.key = x.organization_address and t.subject = x.id::text and t.worker is null
+  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null limit 1;
   if found then
     return o;
   end if;
@@ -117,6 +122,24 @@ as $$
 $$;
 comment on function public.refresh_numbers() is 'Renews tokens that will end, and asks for a refresh of every connected number that has had none for a day. Called once a minute.';
 
+create or replace function public.take_home(p_organization uuid, p_service public.service, p_address text) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- An address has one home. Whoever proved that it is his takes it along; whom it leaves is told.
+  insert into public.logs (organization_id, organization_address, level, category, service, message)
+  select o.organization_id, o.address, 'warning', 'signup', p_service, 'the address was connected by another organization'
+  from public.organizations_addresses o
+  where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+  where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  insert into bus.numbers (service, address, organization_id) values (p_service, p_address, p_organization)
+  on conflict (service, address) do update set organization_id = excluded.organization_id;
+end
+$$;
+comment on function public.take_home(uuid, public.service, text) is 'Whoever proved last that an address is his has its traffic, and nobody else.';
+
 create or replace function public.connect_number(p_organization uuid, p_address text, p_extra jsonb, p_status text) returns jsonb
 language plpgsql
 set search_path = ''
@@ -130,13 +153,7 @@ begin
     set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
   returning * into a;
   if p_status = 'connected' then
-    -- A number has one home. Whoever proved that it is his takes it along; whom it leaves is told.
-    insert into public.logs (organization_id, organization_address, level, category, service, message)
-    select o.organization_id, o.address, 'warning', 'signup', 'whatsapp', 'the number was connected by another organization'
-    from public.organizations_addresses o
-    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
-    update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
-    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+    perform public.take_home(p_organization, 'whatsapp', p_address);
   end if;
   return to_jsonb(a);
 end
@@ -168,15 +185,25 @@ $$;
 comment on function public.register_number(text, text, text) is
   'Registers a number where there is none yet, in the first organization or in a new one. Returns whether it did. What serve does with WHATSAPP_PHONE_NUMBER_ID.';
 
+create or replace function public.is_last_number(p_organization uuid, p_address text) returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select not exists (
+    select from public.organizations_addresses a
+    join public.organizations_addresses o on o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected'
+      and (o.organization_id, o.address) <> (a.organization_id, a.address)
+    where a.organization_id = p_organization and a.address = p_address)
+$$;
+comment on function public.is_last_number(uuid, text) is 'Whether nobody here has another connected number of the same business account.';
+
 create or replace function public.disconnect_number(p_organization uuid, p_address text) returns jsonb
 language sql
 set search_path = ''
 as $$
   update public.organizations_addresses a set status = 'disconnected', extra = '{"access_token": null, "disconnected": null, "sync": null}'
   where a.organization_id = p_organization and a.address = p_address
-  returning jsonb_build_object('row', to_jsonb(a), 'last_of_account', not exists (
-    select from public.organizations_addresses o
-    where o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected' and o.address <> a.address))
+  returning to_jsonb(a)
 $$;
 comment on function public.disconnect_number(uuid, text) is 'Lets go of a number, its token included.';
 
@@ -230,10 +257,15 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       operation_id uuid, output jsonb, failure jsonb)
   loop
+    if r.operation_id is null then
+      -- It panicked, or its row could not be read.
+      select t.subject::uuid into r.operation_id from bus.tasks t
+      where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id) and r.outcome is not null;
+    end if;
     -- What Meta refused for good is an outcome, told where it was asked for; nothing of it is left to an operator.
-    perform bus.finish(jsonb_build_array(jsonb_build_object(
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
-      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error)));
+      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error))) = 0;
     dead := r.outcome = 'dead' or exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
     continue when r.operation_id is null;
     update public.operations o set
@@ -277,7 +309,8 @@ begin
   elsif o.kind in ('block', 'unblock') and o.state = 'done' then
     update public.contacts_addresses a set extra = jsonb_build_object('blocked',
       case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
-    where a.organization_id = o.organization_id and a.service = 'whatsapp' and a.address = o.input ->> 'contact_address';
+    where a.organization_id = o.organization_id and a.service = 'whatsapp'
+      and a.address = public.address_of(o.organization_id, 'whatsapp', o.input ->> 'contact_address', o.input ->> 'contact_address', o.input ->> 'contact_address');
   end if;
   if o.kind in ('signup', 'deregister') or (o.state = 'failed' and o.kind not in ('contact_profile', 'template_draft')) then
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)

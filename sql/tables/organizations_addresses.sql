@@ -10,9 +10,18 @@ begin
       -- With another token it may send again.
       update bus.lanes set resume_at = null, paused_reason = null, strikes = 0, updated_at = now()
       where organization_id = new.organization_id and lane = new.address;
+      delete from storage.uploads u where u.organization_id = new.organization_id and u.organization_address = new.address;
+      -- Files that could not be fetched without it, while Meta still has them.
+      perform bus.replay_dead('media', array(
+        select d.id from bus.dead d join public.messages m on m.organization_id = d.organization_id and m.id::text = d.subject
+        where d.organization_id = new.organization_id and d.queue = 'media' and m.organization_address = new.address and m."timestamp" > now() - interval '7 days'));
       perform bus.ring('dispatch');
     end if;
     new.extra := secrets.take(new.organization_id, 'organizations_addresses', new.address, new.extra);
+  end if;
+  if tg_op = 'UPDATE' and new.status = 'connected' and old.status <> 'connected' then
+    new.extra := coalesce(new.extra, '{}') || jsonb_build_object('connected_at', now());
+    delete from storage.uploads u where u.organization_id = new.organization_id and u.organization_address = new.address;
   end if;
   return new;
 end
@@ -99,7 +108,7 @@ language sql immutable parallel safe
 set search_path = ''
 as $$
   select case
-    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then (p_extra ->> 'messages_a_second')::numeric
+    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then least(greatest((p_extra ->> 'messages_a_second')::numeric, 0.01), 10000)
     when p_extra -> 'is_on_biz_app' = 'true' or p_extra ->> 'flow_type' = 'existing_phone_number' then 20
     when p_extra #>> '{throughput,level}' = 'HIGH' then 1000
     else 80

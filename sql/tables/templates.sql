@@ -84,14 +84,23 @@ begin
   else
     update public.templates t set
       external_id = coalesce(o.output ->> 'id', t.external_id),
-      status = coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end),
+      -- A webhook may have been faster than the answer.
+      status = case when t.status in ('submitting', 'editing', 'drafting', 'failed')
+        then coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end) else t.status end,
       category = coalesce(upper(o.output ->> 'category'), t.category),
-      components = coalesce(o.output -> 'components', t.components),
+      components = case when o.output -> 'sent' is null or t.components is null or t.components = o.output -> 'sent'
+        then coalesce(o.output -> 'components', t.components) else t.components end,
       extra = jsonb_build_object('meta_status', coalesce(o.output ->> 'status', 'PENDING')),
       error = null
     where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
   end if;
   perform set_config('tidings.synchronising', '', true);
+  if o.state = 'done' and o.kind in ('template_submit', 'template_edit') and o.output -> 'sent' is not null then
+    -- Changed again while it was on its way: the change follows.
+    update public.templates t set status = 'editing'
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id' and t.external_id is not null
+      and t.components is distinct from o.output -> 'components' and t.components is distinct from o.output -> 'sent' and t.status <> 'editing';
+  end if;
   if o.kind = 'template_delete' and o.state = 'failed' then
     -- It is still there: the row comes back with the next look.
     perform public.sync_templates(o.organization_id, o.organization_address);
@@ -114,8 +123,8 @@ begin
     case when upper(e ->> 'parameter_format') in ('POSITIONAL', 'NAMED') then upper(e ->> 'parameter_format') end,
     coalesce(e -> 'components', '[]'), coalesce(e ->> 'status', 'PENDING'), e #>> '{quality_score,score}', nullif(e ->> 'rejected_reason', 'NONE'),
     (e - '{id,name,language,category,parameter_format,components,status,quality_score,rejected_reason}'::text[]) || jsonb_build_object('meta_status', e ->> 'status'), now()
-  from jsonb_array_elements(p_templates) e
-  where e ->> 'name' ~ '^[a-z0-9_]{1,512}$' and e ->> 'language' is not null and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
+  from (select distinct on (x ->> 'name', x ->> 'language') x as e from jsonb_array_elements(p_templates) x order by x ->> 'name', x ->> 'language') once
+  where e ->> 'name' ~ '^[a-z0-9_]+$' and length(e ->> 'name') <= 512 and e ->> 'language' ~ '^[a-z]{2,3}(_[A-Za-z]{2,4})?$' and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
   on conflict (organization_id, waba_id, name, language) do update set
     external_id = excluded.external_id, category = excluded.category, parameter_format = excluded.parameter_format,
     components = excluded.components, status = excluded.status, quality = excluded.quality, rejected_reason = excluded.rejected_reason,
@@ -125,7 +134,7 @@ begin
   get diagnostics n = row_count;
   if p_complete then
     delete from public.templates t
-    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null
+    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null and t.updated_at < now() - interval '1 minute'
       and not exists (select from jsonb_array_elements(p_templates) e where e ->> 'id' = t.external_id);
   end if;
   perform set_config('tidings.synchronising', '', true);

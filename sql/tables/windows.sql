@@ -29,7 +29,7 @@ as $$
     public.window_opened_at(p_organization, p_address, p_contact) < now() - interval '23 hours 59 minutes',
     -- Nothing came in as long as we have been listening. Of the time before that nobody here knows: Meta decides then,
     -- and always for numbers that are only developed with.
-    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and a.created_at < now() - interval '24 hours'
+    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and coalesce(bus.as_time(a.extra ->> 'connected_at'), a.created_at) < now() - interval '24 hours'
      from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_address))
 $$;
 comment on function public.window_is_closed(uuid, text, text) is 'Whether a free-form message to the contact would be refused (131047) for sure.';

@@ -130,7 +130,8 @@ async fn demo(mut config: Config, notes: &mut Notes, data: &Path, stop: Cancella
         config.whatsapp_verify_token = notes.verify_token.clone();
     }
     config.secrets_key = config.secrets_key.or_else(|| Some(notes.secrets_key.clone()));
-    config.storage_url = config.storage_url.or_else(|| Some(format!("file://{}", std::path::absolute(data.join("storage")).unwrap_or_default().display())));
+    config.storage_url =
+        config.storage_url.or_else(|| Some(format!("file://{}", std::path::absolute(data.join("storage")).unwrap_or_default().display())));
     config.public_url = config.public_url.or_else(|| Some(http.clone()));
     if config.outbound_allow.is_empty() {
         config.outbound_allow = "127.0.0.0/8".to_owned();

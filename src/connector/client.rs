@@ -12,6 +12,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// The most bytes of an answer: a QR code as a picture, at most.
 const ANSWER: usize = 1024 * 1024;
 
+/// What a bridge may say became of a message.
+const STATES: [&str; 4] = ["accepted", "sent", "delivered", "read"];
+
 /// A bridge, by the settings `{SERVICE}_URL` and `{SERVICE}_TOKEN`.
 #[derive(Clone)]
 pub struct Connector {
@@ -63,7 +66,7 @@ impl Connector {
         let answer = self.call(reqwest::Method::POST, "dispatch", Some(&body)).await?.1;
         Ok(Taken {
             external_id: answer["external_id"].as_str().filter(|s| !s.is_empty()).map(str::to_owned),
-            state: answer["status"].as_str().filter(|s| !s.is_empty()).unwrap_or("sent").to_owned(),
+            state: answer["status"].as_str().filter(|s| STATES.contains(s)).unwrap_or("sent").to_owned(),
         })
     }
 
@@ -91,7 +94,8 @@ impl Connector {
         }
         let text = format!("the connector answered {status}: {}", String::from_utf8_lossy(&bytes).chars().take(500).collect::<String>());
         Err(match status.as_u16() {
-            429 | 503 => Failure::unreachable(text),
+            // The token, the address, the hour: nothing that is the message's fault.
+            401 | 403 | 404 | 408 | 429 | 503 => Failure::unreachable(text),
             400..500 => Failure::refused("connector", text),
             _ => Failure::unanswered(text),
         })

@@ -121,5 +121,5 @@ async fn delete_data(edge: &Edge, request: Request<Incoming>) -> Result<Value, A
         where service = 'instagram' and (address = $1 or extra ->> 'app_user_id' = $1)";
     edge.db.query(update, &[&user]).await.map_err(|_| unavailable())?;
     let code = uuid::Uuid::new_v4().simple().to_string();
-    Ok(json!({"url": format!("/functions/v1/instagram-management/data-deletion/status?code={code}"), "confirmation_code": code}))
+    Ok(json!({"url": format!("{}/functions/v1/instagram-management/data-deletion/status?code={code}", edge.public), "confirmation_code": code}))
 }

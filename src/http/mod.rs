@@ -59,6 +59,8 @@ pub struct Edge {
     /// None without SECRETS_KEY: then there are no links to open.
     links: Option<Links>,
     upload_limit: u64,
+    /// `PUBLIC_URL`.
+    public: String,
     health: Health,
     metrics: PrometheusHandle,
 }
@@ -76,6 +78,7 @@ impl Edge {
             store: Store::new(&config.storage())?,
             links: config.key().map_err(anyhow::Error::msg)?.map(|key| Links::new(&key, &config.public())),
             upload_limit: config.max_storage_upload_size,
+            public: config.public().trim_end_matches('/').to_owned(),
             health,
             metrics,
         })

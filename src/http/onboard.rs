@@ -44,7 +44,8 @@ pub async fn take(edge: &Edge, request: Request<Incoming>) -> Result<Value, Answ
     input["callback_url"] = json!(row.get::<_, Option<String>>(1));
     input["verify_token"] = json!(row.get::<_, Option<String>>(2));
     let result = operate(edge, organization, body["phone_number_id"].as_str().unwrap_or_default(), "signup", &input).await;
-    if result.as_ref().is_err_and(|answer| answer.status() != StatusCode::GATEWAY_TIMEOUT) {
+    // Where the outcome is not known, the signup may still come about.
+    if result.as_ref().is_err_and(|answer| answer.status().is_client_error()) {
         let back = "update public.onboarding_tokens set status = 'active', used_at = null where id = $1 and status = 'used'";
         edge.db.query(back, &[&token]).await.map_err(|_| unavailable())?;
     }

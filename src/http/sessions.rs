@@ -73,7 +73,9 @@ async fn pending(edge: &Edge, bridge: &Connector, id: &str, request: Request<Inc
 }
 
 async fn own(edge: &Edge, organization: Uuid, address: &str) -> Result<(), Answer> {
-    let find = "select from public.organizations_addresses where organization_id = $1 and service = 'whatsapp-web' and address = $2";
+    // Who had it before has a row as well: the session is whose traffic it is.
+    let find = "select from public.organizations_addresses a join bus.numbers n on n.service = a.service and n.address = a.address and n.organization_id = a.organization_id
+        where a.organization_id = $1 and a.service = 'whatsapp-web' and a.address = $2";
     match edge.db.query(find, &[&organization, &address]).await {
         Ok(rows) if !rows.is_empty() => Ok(()),
         Ok(_) => Err(caused(StatusCode::NOT_FOUND, "the organization has no such address", Value::Null)),
@@ -131,6 +133,10 @@ async fn event(edge: &Edge, bridge: &Connector, request: Request<Incoming>) -> R
     let rows = edge.db.query(sql, &[&organization, &address, &extra]).await.map_err(|e| refused(&e))?;
     if rows.is_empty() {
         return Err(caused(StatusCode::NOT_FOUND, "nobody asked for this address", Value::Null));
+    }
+    if body["event"] == "connected" {
+        let home = "select public.take_home($1, 'whatsapp-web', $2)";
+        edge.db.query(home, &[&organization, &address]).await.map_err(|e| refused(&e))?;
     }
     Ok(json!({}))
 }

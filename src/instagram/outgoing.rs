@@ -70,7 +70,7 @@ pub fn parts(content: &Value) -> Option<Vec<Value>> {
         _ => return None,
     }
     parts.extend(split(text).into_iter().map(|part| json!({"version": "1", "type": "text", "kind": "text", "text": part})));
-    Some(parts)
+    (!parts.is_empty()).then_some(parts)
 }
 
 /// Marks everything the person wrote as seen.

@@ -78,7 +78,7 @@ impl Spool {
     }
 }
 
-/// Where a file of an organization lies: the key that clients of the parent product know.
+/// Where a file of an organization lies: the key that existing clients know.
 pub fn object_name(organization: Uuid, id: &str) -> String {
     format!("organizations/{organization}/attachments/{id}")
 }

@@ -62,7 +62,8 @@ impl Failure {
 
     /// From an answer that is not 2xx. `retry_after` is the header, in seconds.
     pub fn from_answer(status: u16, retry_after: Option<u64>, body: &[u8]) -> Self {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        // Meta repeats a token that it does not like.
+        let body: Value = serde_json::from_str(&without_tokens(&String::from_utf8_lossy(body))).unwrap_or_default();
         let e = body["error"].clone();
         let code = e["code"].as_i64();
         let transient = e["is_transient"].as_bool() == Some(true);
@@ -101,6 +102,19 @@ impl Failure {
         }
         Self { verdict, text, error, answer: Some((status, body)) }
     }
+}
+
+/// The text without what looks like one of Meta's access tokens.
+fn without_tokens(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("EAA") {
+        let end = rest[at..].find(|c: char| !c.is_ascii_alphanumeric()).map_or(rest.len(), |n| at + n);
+        result.push_str(&rest[..at]);
+        result.push_str(if end - at > 20 { "[token]" } else { &rest[at..end] });
+        rest = &rest[end..];
+    }
+    result + rest
 }
 
 /// By Meta's code; `None` for codes that say nothing by themselves.
@@ -173,6 +187,12 @@ mod tests {
     fn a_number_that_is_no_longer_ours_pauses() {
         let body = br#"{"error": {"code": 100, "error_subcode": 33, "message": "Unsupported post request"}}"#;
         assert_eq!(Failure::from_answer(400, None, body).verdict, Verdict::Pause);
+    }
+
+    #[test]
+    fn tokens_are_not_repeated() {
+        let body = format!("{{\"error\": {{\"code\": 190, \"message\": \"Malformed access token EAA{}\"}}}}", "x1".repeat(20));
+        assert_eq!(Failure::from_answer(401, None, body.as_bytes()).text, "190: Malformed access token [token]");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod split;
 mod webhook;
 
 pub use failure::{Failure, Verdict};
-pub use graph::{Accepted, Graph};
+pub use graph::{Accepted, Graph, check_id};
 pub use markup::{to_markdown, to_whatsapp};
 pub use outgoing::{Message, Request, is_bsuid, request};
 pub use split::{LIMIT, split};

@@ -17,7 +17,7 @@ use crate::{
     media::{Spool, SpoolError, Store},
     model::Credential,
     outbound::Guarded,
-    whatsapp::{Failure, Graph, Verdict},
+    whatsapp::{self, Failure, Graph, Verdict},
 };
 
 /// The loop.
@@ -41,7 +41,7 @@ pub struct Media {
 #[serde(default)]
 pub struct Job {
     message_id: Option<Uuid>,
-    service: String,
+    service: Option<String>,
     file: Value,
     expired: bool,
     credential: Option<Credential>,
@@ -62,7 +62,7 @@ impl From<Failure> for Problem {
             Verdict::Unknown(_) => Self::Later(None, failure.text),
             // 100 with subcode 33: the file is not there any more, or not ours.
             Verdict::Pause if failure.error["code"] == 100 => Self::Never(failure.text),
-            Verdict::Pause => Self::Later(Some(Duration::from_secs(60)), failure.text),
+            Verdict::Pause => Self::Later(Some(Duration::from_secs(600)), failure.text),
         }
     }
 }
@@ -86,20 +86,23 @@ impl Media {
     /// The file's new description, once its bytes are stored.
     async fn fetch(&self, task: &Task, job: &Job) -> Result<Value, Problem> {
         let uri = job.file["uri"].as_str().unwrap_or_default();
-        let (spool, mime_type) = if job.service == "instagram" { self.from_web(uri).await? } else { self.from_graph(task, job, uri).await? };
+        let (spool, mime_type) =
+            if job.service.as_deref() == Some("instagram") { self.from_web(uri).await? } else { self.from_graph(task, job, uri).await? };
         let mime_type =
             mime_type.or_else(|| job.file["mime_type"].as_str().map(str::to_owned)).unwrap_or_else(|| "application/octet-stream".to_owned());
         let name = spool.name(task.organization_id);
         self.keep(task, &spool, &name, &mime_type, job.file["name"].as_str()).await?;
         let mut file = json!({"uri": format!("internal://media/{name}"), "size": spool.size});
-        if job.service == "instagram" {
+        if job.service.as_deref() == Some("instagram") {
             file["mime_type"] = json!(mime_type);
         }
         Ok(file)
     }
 
     async fn from_graph(&self, task: &Task, job: &Job, id: &str) -> Result<(Spool, Option<String>), Problem> {
-        let token = self.tokens.of(job.credential.as_ref()).map_err(|e| Problem::Later(Some(Duration::from_secs(60)), e))?;
+        let token = self.tokens.of(job.credential.as_ref()).map_err(|e| Problem::Later(Some(Duration::from_secs(600)), e))?;
+        whatsapp::check_id(id)?;
+        whatsapp::check_id(&task.lane)?;
         let media = self.graph.media(&task.lane, &token, id).await?;
         if media.size.is_some_and(|size| size > self.limit) {
             return Err(SpoolError::TooLarge(self.limit).into());
@@ -110,7 +113,7 @@ impl Media {
             Err(failure) if failure.error["code"] == 404 || failure.error["code"] == 410 => return Err(Problem::Later(None, failure.text)),
             Err(failure) => return Err(failure.into()),
         };
-        let spool = Spool::take(response.bytes_stream(), self.limit).await?;
+        let spool = Spool::take(response.bytes_stream().map_err(reqwest::Error::without_url), self.limit).await?;
         if media.size.is_some_and(|size| size != spool.size) {
             return Err(Problem::Later(None, format!("the file has {} bytes, Meta says {}", spool.size, media.size.unwrap_or_default())));
         }

@@ -12,7 +12,7 @@ use crate::{
     db::Db,
     instagram::{self, Instagram},
     model::Credential,
-    whatsapp::{Failure, Graph, Verdict},
+    whatsapp::{Failure, Graph, Verdict, check_id},
 };
 
 /// The loop.
@@ -44,6 +44,7 @@ impl Receipts {
         let refused = |text| Failure::refused("no_token", text);
         match job.service.as_deref().unwrap_or_default() {
             "whatsapp" => {
+                check_id(&task.lane)?;
                 let token = self.tokens.of(job.credential.as_ref()).map_err(refused)?;
                 self.graph.mark_read(&task.lane, &token, id, job.typing).await
             }

@@ -11,7 +11,7 @@ use crate::{
     db::Db,
     media::Store,
     model::Credential,
-    whatsapp::{Failure, Graph, Verdict},
+    whatsapp::{self, Failure, Graph, Verdict},
 };
 
 /// The loop.
@@ -28,7 +28,6 @@ pub struct Upload {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Job {
-    upload_key: String,
     name: Option<String>,
     file_name: Option<String>,
     mime_type: Option<String>,
@@ -43,7 +42,9 @@ impl Upload {
             return Ok(id.clone());
         }
         let name = job.name.as_deref().ok_or_else(|| Failure::refused("media", "the file is not stored any more"))?;
-        let token = self.tokens.of(job.credential.as_ref()).map_err(|e| Failure::refused("no_token", e))?;
+        // Without a token the messages wait, as texts do.
+        let token = self.tokens.of(job.credential.as_ref()).map_err(Failure::unreachable)?;
+        whatsapp::check_id(&task.lane)?;
         let unreadable = |e: anyhow::Error| Failure::unreachable(format!("the store cannot be read: {e:#}"));
         let (size, bytes) =
             self.store.get(name).await.map_err(unreadable)?.ok_or_else(|| Failure::refused("media", "the file is not in the store any more"))?;
@@ -82,9 +83,8 @@ impl Work for Upload {
                 }
             }
         };
-        if !job.upload_key.is_empty() {
-            outcome["upload_key"] = json!(job.upload_key);
-        }
+        // Where it went: the task's own lane is empty.
+        outcome["lane"] = json!(task.lane);
         outcome
     }
 

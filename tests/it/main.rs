@@ -4,11 +4,14 @@
 
 mod agent;
 mod bus;
+mod connector;
 mod dispatch;
 mod edge;
 mod experiments;
+mod instagram;
 mod intake;
 mod main_job;
+mod manage;
 mod media;
 mod operate;
 mod outbound;

@@ -57,7 +57,8 @@ impl Graph {
         let query = [("file_name", name), ("file_length", length.as_str()), ("file_type", mime_type)];
         let session = self.answer(self.client.post(self.url(&format!("{app}/uploads"), &query)).bearer_auth(token)).await?;
         let session = session["id"].as_str().ok_or_else(|| Failure::unanswered("the answer holds no upload session".to_owned()))?;
-        let request = self.files.post(self.url(session, &[])).header("authorization", format!("OAuth {token}")).header("file_offset", "0");
+        let request =
+            self.files.post(format!("{}/{session}", self.base)).header("authorization", format!("OAuth {token}")).header("file_offset", "0");
         let answer = self.answer(request.header("content-length", size).body(Body::wrap_stream(bytes))).await?;
         answer["h"].as_str().map(str::to_owned).ok_or_else(|| Failure::unanswered("the answer holds no handle".to_owned()))
     }

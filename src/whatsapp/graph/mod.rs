@@ -97,7 +97,8 @@ impl Graph {
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
-        let mut url = format!("{}/{path}", self.base);
+        // Ids come from rows: none of them begins a query of its own.
+        let mut url = format!("{}/{}", self.base, path.replace('?', "%3F").replace('#', "%23"));
         if !query.is_empty() {
             let pairs = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
             url.push('?');
@@ -111,6 +112,12 @@ impl Graph {
         let body = outbound::read(response, ANSWER).await.map_err(Failure::unanswered)?;
         serde_json::from_slice(&body).map_err(|e| Failure::unanswered(format!("the answer is no JSON: {e}")))
     }
+}
+
+/// That an id from a row is one, and not the rest of a path: letters, digits, `_` and `-`.
+pub fn check_id(id: &str) -> Result<(), Failure> {
+    let plain = !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if plain { Ok(()) } else { Err(Failure::refused("input", "this is no id of Meta's")) }
 }
 
 /// Sends a request and returns an answer that is 2xx; any other is a failure.

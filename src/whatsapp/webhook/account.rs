@@ -140,7 +140,7 @@ fn words(field: &str, value: &Value) -> String {
 
 fn account_update(value: &Value, place: &Place, events: &mut Vec<Value>) {
     let event = value["event"].as_str().unwrap_or("no event");
-    // As the parent's clients know it: the event as the message, the value beneath.
+    // As clients know it: the event as the message, the value beneath.
     events.push(place.log(level(value), &event.to_lowercase(), &json!({"waba_id": place.waba, "value": value})));
     events.push(place.event(
         "account",

@@ -76,7 +76,6 @@ fn read_thread(thread: &Value, place: &Place, events: &mut Vec<Value>) {
         let before = events.len();
         message::read(item, value, place, Origin::History(&state), events);
         // Whatever names its messages carry, they belong to the thread.
-        // Whatever names its messages carry, they belong to the thread.
         let read: Vec<Value> = events.drain(before..).filter(|e| e["type"] != "contact").collect();
         events.extend(read);
         for event in events[before..].iter_mut().filter(|e| e["type"] == "message" && e["group"].is_null()) {

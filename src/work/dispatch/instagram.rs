@@ -16,7 +16,7 @@ impl Dispatch {
             message_id: job.message.message_id,
             content: content.clone(),
             contact_address: job.message.contact_address.clone(),
-            media_url: self.link(content),
+            media_url: self.link(task, content),
         };
         let token = self.token(job.credential.as_ref(), false)?;
         let mut id = None;

@@ -57,7 +57,7 @@ impl Dispatch {
         match job.service.as_str() {
             "whatsapp" => self.to_whatsapp(task, job).await,
             "instagram" => self.to_instagram(task, job).await,
-            service => self.to_connector(service, job).await,
+            service => self.to_connector(task, service, job).await,
         }
     }
 
@@ -73,8 +73,9 @@ impl Dispatch {
     }
 
     /// Where others can fetch a stored file for an hour; none for one that is not stored here.
-    fn link(&self, content: &Value) -> Option<String> {
-        content["file"]["uri"].as_str()?.strip_prefix("internal://media/").map(|name| self.links.sign(name))
+    fn link(&self, task: &Task, content: &Value) -> Option<String> {
+        let name = content["file"]["uri"].as_str()?.strip_prefix("internal://media/")?;
+        name.starts_with(&format!("organizations/{}/", task.organization_id)).then(|| self.links.sign(name))
     }
 }
 

@@ -22,6 +22,7 @@ impl Dispatch {
             }
         }
         let request = whatsapp::request(&job.message)?;
+        whatsapp::check_id(&task.lane)?;
         let token = self.token(job.credential.as_ref(), true)?;
         let answer = self.graph.send(&task.lane, request.path, &token, &request.body).await?;
         let mut outcome = accepted(task, Some(&answer.external_id), &answer.state);

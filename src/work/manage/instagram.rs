@@ -25,6 +25,7 @@ impl Manage {
         let save = "insert into public.organizations_addresses as a (organization_id, service, address, extra) values ($1, 'instagram', $2, jsonb_strip_nulls($3))
             on conflict (organization_id, address) do update set extra = $3, status = 'connected' where a.service = 'instagram' returning to_jsonb(a)";
         let rows = self.run_sql(save, &[&job.organization_id, &account, &extra]).await?;
+        self.run_sql("select public.take_home($1, 'instagram', $2)", &[&job.organization_id, &account]).await?;
         Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
     }
 

@@ -26,7 +26,7 @@ use crate::{
     media::Store,
     model::Credential,
     outbound::Guarded,
-    whatsapp::{Failure, Graph, Verdict},
+    whatsapp::{Failure, Graph, Verdict, check_id},
 };
 
 /// The loop.
@@ -79,13 +79,18 @@ type Outcome = Result<Value, Failure>;
 
 impl Job {
     fn address(&self) -> Result<&str, Failure> {
-        self.organization_address.as_deref().ok_or_else(|| Failure::refused("input", "operations.organization_address is missing"))
+        let address = self.organization_address.as_deref().ok_or_else(|| Failure::refused("input", "operations.organization_address is missing"))?;
+        check_id(address)?;
+        // Without a row there is no right: the system user's token would open any number to anyone.
+        if self.number.is_object() { Ok(address) } else { Err(Failure::refused("forbidden", "the organization has no such number")) }
     }
 
     /// The business account of the number.
     fn waba(&self) -> Result<&str, Failure> {
         let waba = self.number["extra"]["waba_id"].as_str().filter(|w| !w.is_empty());
-        waba.ok_or_else(|| Failure::refused("input", "the number has no waba_id in organizations_addresses.extra"))
+        let waba = waba.ok_or_else(|| Failure::refused("input", "the number has no waba_id in organizations_addresses.extra"))?;
+        check_id(waba)?;
+        Ok(waba)
     }
 
     fn text(&self, key: &str) -> Option<&str> {

@@ -5,11 +5,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Job, Manage, Outcome, check::holds};
-use crate::{config::App, whatsapp::Failure};
+use crate::{
+    config::App,
+    whatsapp::{Failure, check_id},
+};
 
 impl Manage {
     pub(super) async fn signup(&self, job: &Job) -> Outcome {
         let (waba, number) = (job.require("waba_id")?, job.require("phone_number_id")?);
+        check_id(waba)?;
+        check_id(number)?;
         let token = self.business_token(job).await?;
         self.prove(job, &token, waba, number).await?;
         // The row first, as pending: what comes in from now on waits for it.
@@ -25,7 +30,6 @@ impl Manage {
             json!({"phone_number": digits, "verified_name": seen["verified_name"], "is_on_biz_app": shared, "disconnected": null, "attention": null});
         let row = self.save(job, number, &token, extra, "connected").await?;
         if !job.done("connected") {
-            self.step(job, "connected", &json!({})).await?;
             let mut follow = vec!["refresh", "templates"];
             // Meta grants this within 24 hours only.
             if shared {
@@ -33,6 +37,8 @@ impl Manage {
             }
             let ask = "select public.operate($1, $2, k) from unnest($3::text[]) k";
             self.run_sql(ask, &[&job.organization_id, &number, &follow]).await?;
+            // After them: asked for twice does no harm, never asked for does.
+            self.step(job, "connected", &json!({})).await?;
         }
         Ok(row)
     }
@@ -145,15 +151,14 @@ impl Manage {
                 _ => self.step(job, "deregistered", &json!({})).await?,
             }
         }
-        let rows = self.run_sql("select public.disconnect_number($1, $2)", &[&job.organization_id, &number]).await?;
-        let (row, last): (Value, bool) = rows.first().map_or_else(Default::default, |r| {
-            let both: Value = r.get(0);
-            (both["row"].clone(), both["last_of_account"] == true)
-        });
-        // Nobody here has a number of the account any more: its webhooks have no business here.
-        if last && let Ok(waba) = job.waba() {
+        // Nobody here has another number of the account: its webhooks have no business here any more. While there is a token.
+        let last = self.run_sql("select public.is_last_number($1, $2)", &[&job.organization_id, &number]).await?;
+        if last.first().is_some_and(|row| row.get(0))
+            && let Ok(waba) = job.waba()
+        {
             self.graph.delete(&format!("{waba}/subscribed_apps"), &token, &[], None).await?;
         }
-        Ok(row)
+        let rows = self.run_sql("select public.disconnect_number($1, $2)", &[&job.organization_id, &number]).await?;
+        Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Job, Manage, Outcome};
-use crate::whatsapp::Failure;
+use crate::whatsapp::{Failure, check_id};
 
 /// What is asked of templates.
 const FIELDS: &str =
@@ -16,7 +16,7 @@ impl Manage {
     /// All templates of the account, page by page.
     pub(super) async fn list_templates(&self, job: &Job) -> Outcome {
         let (number, waba, token) = (job.address()?, job.waba()?, self.token(job)?);
-        let mut templates = Vec::new();
+        let (mut templates, mut complete) = (Vec::new(), false);
         let mut after = String::new();
         for _ in 0..PAGES {
             let mut query = vec![("fields", FIELDS), ("limit", PAGE)];
@@ -24,16 +24,20 @@ impl Manage {
                 query.push(("after", &after));
             }
             let page = self.graph.get(&format!("{waba}/message_templates"), Some(&token), &query).await?;
-            templates.extend(page["data"].as_array().into_iter().flatten().cloned());
+            let listed = page["data"].as_array().ok_or_else(|| Failure::unanswered("the answer holds no list".to_owned()))?;
+            templates.extend(listed.iter().cloned());
             let next = page["paging"]["cursors"]["after"].as_str().filter(|_| page["paging"]["next"].is_string());
             match next {
                 Some(next) => after = next.to_owned(),
-                None => break,
+                None => {
+                    complete = true;
+                    break;
+                }
             }
         }
-        let save = "select bus.save_templates($1, $2, $3, $4, true)";
+        let save = "select bus.save_templates($1, $2, $3, $4, $5)";
         let all = json!(templates);
-        self.run_sql(save, &[&job.organization_id, &number, &waba, &crate::model::without_nul(all)]).await?;
+        self.run_sql(save, &[&job.organization_id, &number, &waba, &crate::model::without_nul(all), &complete]).await?;
         Ok(json!({"count": templates.len()}))
     }
 
@@ -62,6 +66,7 @@ impl Manage {
             Err(failure) => return Err(failure),
         };
         answer["components"] = components;
+        answer["sent"] = row["components"].clone();
         Ok(answer)
     }
 
@@ -77,6 +82,7 @@ impl Manage {
     pub(super) async fn edit_template(&self, job: &Job) -> Outcome {
         let (token, row) = (self.token(job)?, template(job)?);
         let id = row["external_id"].as_str().ok_or_else(|| Failure::refused("input", "the template has not been submitted yet"))?;
+        check_id(id)?;
         let components = self.with_examples(job, &token, &row["components"]).await?;
         let mut body = json!({"components": components});
         // The category of an approved template is fixed.
@@ -84,7 +90,7 @@ impl Manage {
             body["category"] = row["category"].clone();
         }
         self.graph.post(id, &token, &body).await?;
-        Ok(json!({"components": components}))
+        Ok(json!({"components": components, "sent": row["components"]}))
     }
 
     pub(super) async fn delete_template(&self, job: &Job) -> Outcome {
@@ -110,8 +116,8 @@ impl Manage {
         let mut components = components.clone();
         for component in components.as_array_mut().into_iter().flatten() {
             self.with_example(job, token, component).await?;
-            for card in component["cards"].as_array_mut().into_iter().flatten() {
-                for inner in card["components"].as_array_mut().into_iter().flatten() {
+            for card in component.get_mut("cards").and_then(Value::as_array_mut).into_iter().flatten() {
+                for inner in card.get_mut("components").and_then(Value::as_array_mut).into_iter().flatten() {
                     self.with_example(job, token, inner).await?;
                 }
             }
