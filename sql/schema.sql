@@ -598,20 +598,20 @@ begin
     where x.organization_id = m.organization_id and x.id = m.id and not x.status ? 'deleted';
     return true;
   end if;
-  select e into later from jsonb_array_elements(coalesce(m.extra -> 'edits', '[]')) e
-  where (e ->> 'at')::timestamptz >= moment order by (e ->> 'at')::timestamptz limit 1;
+  select e into later from jsonb_array_elements(case when jsonb_typeof(m.extra -> 'edits') = 'array' then m.extra -> 'edits' else '[]' end) e
+  where bus.as_time(e ->> 'at') >= moment order by bus.as_time(e ->> 'at') limit 1;
   if later is null then
     -- The earlier text stays, with the time at which it was replaced.
     update public.messages x set
       content = p_change -> 'patch',
       status = jsonb_build_object('edited', moment),
-      extra = jsonb_build_object('edits', coalesce(m.extra -> 'edits', '[]') || jsonb_build_object(
+      extra = jsonb_build_object('edits', case when jsonb_typeof(m.extra -> 'edits') = 'array' then m.extra -> 'edits' else '[]' end || jsonb_build_object(
         'at', moment, 'before', (select coalesce(jsonb_object_agg(k, m.content -> k), '{}') from jsonb_object_keys(p_change -> 'patch') k)))
     where x.organization_id = m.organization_id and x.id = m.id;
-  elsif (later ->> 'at')::timestamptz > moment then
+  elsif bus.as_time(later ->> 'at') > moment then
     -- An older edit that comes after a newer one is only remembered: it is what the newer one replaced.
     update public.messages x set extra = jsonb_build_object('edits', (
-      select jsonb_agg(e order by (e ->> 'at')::timestamptz) from (
+      select jsonb_agg(e order by bus.as_time(e ->> 'at')) from (
         select case when e = later then e || jsonb_build_object('before', p_change -> 'patch') else e end as e
         from jsonb_array_elements(m.extra -> 'edits') e
         union all select jsonb_build_object('at', moment, 'before', later -> 'before')) all_edits))
@@ -689,6 +689,25 @@ COMMENT ON FUNCTION bus.arrival(p_address text, p_external_id text) IS 'The advi
 
 
 --
+-- Name: as_number(text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.as_number(p_text text) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $_$
+  select case when p_text ~ '^-?[0-9]{1,15}([.][0-9]{1,9})?$' then p_text::numeric end
+$_$;
+
+
+--
+-- Name: FUNCTION as_number(p_text text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.as_number(p_text text) IS 'A number that somebody wrote into JSON; null when it is none.';
+
+
+--
 -- Name: as_time(text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -739,34 +758,31 @@ COMMENT ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) IS '
 
 
 --
--- Name: ask_profile(uuid, text); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: ask_profile(uuid, text, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.ask_profile(p_organization uuid, p_contact text) RETURNS void
+CREATE FUNCTION bus.ask_profile(p_organization uuid, p_account text, p_contact text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
-declare
-  v_account text;
 begin
   -- At most once a day for each, whatever comes of it.
   update public.contacts_addresses a set extra = jsonb_build_object('name_fetched_at', now())
   where (a.organization_id, a.service, a.address) = (p_organization, 'instagram', p_contact)
     and coalesce(bus.as_time(a.extra ->> 'name_fetched_at') < now() - interval '1 day', true);
   if found then
-    select x.address into v_account from public.organizations_addresses x
-    where x.organization_id = p_organization and x.service = 'instagram' and x.status = 'connected' order by x.updated_at desc limit 1;
-    perform public.operate(p_organization, v_account, 'contact_profile', jsonb_build_object('contact_address', p_contact));
+    -- By the account he wrote to: for another one he has another id.
+    perform public.operate(p_organization, p_account, 'contact_profile', jsonb_build_object('contact_address', p_contact));
   end if;
 end
 $$;
 
 
 --
--- Name: FUNCTION ask_profile(p_organization uuid, p_contact text); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION ask_profile(p_organization uuid, p_account text, p_contact text); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.ask_profile(p_organization uuid, p_contact text) IS 'Asks who somebody on Instagram is.';
+COMMENT ON FUNCTION bus.ask_profile(p_organization uuid, p_account text, p_contact text) IS 'Asks who somebody on Instagram is.';
 
 
 --
@@ -786,16 +802,19 @@ begin
     if c.waits_for is null or c.suspect or exists (
       select from storage.uploads u
       where (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
-        and u.expires_at > now() + interval '1 minute')
+        and u.expires_at > now() + interval '1 minute' * (u.error is null)::int)
     then
       ready := ready || c;
       continue;
     end if;
-    update bus.tasks t set worker = null, run_at = clock_timestamp() + interval '10 minutes'
+    update bus.tasks t set worker = null, waiting = true, run_at = clock_timestamp() + interval '10 minutes'
     where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
     insert into bus.tasks as t (queue, organization_id, key, subject, single)
-    values ('upload', c.organization_id, c.lane || ' ' || c.waits_for, c.waits_for, true)
-    on conflict (organization_id, queue, key) where single do nothing;
+    select 'upload', c.organization_id, c.waits_for || ' ' || md5(c.lane), jsonb_build_object(
+      'lane', c.lane, 'upload_key', c.waits_for, 'name', storage.name_of(m.content #>> '{file,uri}'), 'mime_type', m.content #>> '{file,mime_type}')::text, true
+    from public.messages m where m.organization_id = c.organization_id and m.id = c.subject::uuid
+    -- One that is about to end runs once more, so that it sees us.
+    on conflict (organization_id, queue, key) where single do update set version = t.version + 1;
     asked := true;
   end loop;
   if asked then
@@ -1047,13 +1066,16 @@ CREATE FUNCTION bus.choose_agent(p_organization public.organizations, p_conversa
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-  -- The conversation's choice, then the organization's, then the oldest. Drafts answer in local chats only; an inactive
+  -- The conversation's choice, then the number's, then the organization's, then the oldest. Drafts answer in local chats only; an inactive
   -- one only where a local chat names it.
   select a from public.agents a
   where a.organization_id = p_organization.id and a.ai
     and (coalesce(a.extra ->> 'mode', 'active') = 'active'
       or (p_conversation.service = 'local' and (a.extra ->> 'mode' = 'draft' or a.id::text = p_conversation.extra ->> 'default_agent_id')))
   order by a.id::text is not distinct from p_conversation.extra ->> 'default_agent_id' desc,
+    a.id::text is not distinct from (
+      select n.extra ->> 'default_agent_id' from public.organizations_addresses n
+      where n.organization_id = p_organization.id and n.address = p_conversation.organization_address) desc,
     a.id::text is not distinct from p_organization.extra ->> 'default_agent_id' desc,
     coalesce(a.extra ->> 'mode', 'active') = 'active' desc, a.created_at, a.id
   limit 1
@@ -1102,6 +1124,7 @@ begin
     run_at = moment + (select q.lease from bus.queues q where q.queue = p_queue),
     attempt = t.attempt + 1,
     suspect = t.worker is not null,
+    waiting = false,
     worker = p_worker
   where t.ctid = any (tids)
   returning t.queue, t.organization_id, t.key, t.id, t.lane, t.subject, t.attempt, t.version, t.suspect, t.held_since, t.waits_for;
@@ -1451,14 +1474,14 @@ declare
 begin
   claimed := array(select c::bus.claimed from bus.claim('upload', p_worker, p_limit, p_after, p_awake) c);
   return query
-  select c.queue, c.organization_id, c.key, c.id, split_part(c.key, ' ', 1), c.attempt, c.version,
-    jsonb_build_object('upload_key', c.subject, 'name', o.name, 'size', o.size, 'file_name', o.file_name,
-      'mime_type', coalesce(nullif(substr(c.subject, position(' ' in c.subject) + 1), ''), o.mime_type),
-      'media_id', u.media_id,
-      'credential', secrets.get(c.organization_id, 'organizations_addresses', split_part(c.key, ' ', 1), 'access_token'))
+  select c.queue, c.organization_id, c.key, c.id, w.what ->> 'lane', c.attempt, c.version,
+    jsonb_build_object('upload_key', w.what ->> 'upload_key', 'name', o.name, 'size', o.size, 'file_name', o.file_name,
+      'mime_type', coalesce(nullif(w.what ->> 'mime_type', ''), o.mime_type), 'media_id', u.media_id,
+      'credential', secrets.get(c.organization_id, 'organizations_addresses', w.what ->> 'lane', 'access_token'))
   from unnest(claimed) c
-  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = split_part(c.subject, ' ', 1) and o.state = 'ready'
-  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, split_part(c.key, ' ', 1), c.subject)
+  cross join lateral (select c.subject::jsonb as what) w
+  left join storage.objects o on o.organization_id = c.organization_id and o.bucket_id = 'media' and o.name = w.what ->> 'name' and o.state = 'ready'
+  left join storage.uploads u on (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, w.what ->> 'lane', w.what ->> 'upload_key')
     and u.expires_at > now() + interval '1 minute' and u.error is null;
 end
 $$;
@@ -1526,6 +1549,26 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.enqueue(p_queue text, p_organization uuid, p_key text, p_subject text) IS 'Asks for something to be done once for its key, however often it is asked.';
+
+
+--
+-- Name: event_types(); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.event_types() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  -- People before what they said, what was said before what became of it.
+  select array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log']
+$$;
+
+
+--
+-- Name: FUNCTION event_types(); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.event_types() IS 'The types of events, in the order in which they are stored.';
 
 
 --
@@ -1741,7 +1784,7 @@ begin
   end;
 
   if p_results @? '$[*].learned' then
-    perform bus.learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
+    perform bus.try_learn(r2.organization_id, r2.learned) from jsonb_to_recordset(p_results) as r2 (organization_id uuid, learned jsonb)
     where r2.learned is not null;
   end if;
 
@@ -1792,32 +1835,23 @@ CREATE FUNCTION bus.finish_intake(p_results jsonb, p_events jsonb, p_adrift json
 declare
   rest jsonb := p_events;
   found_home jsonb;
-  e record;
-  problem text;
+  kind text;
 begin
   if p_adrift <> '{}' then
     found_home := bus.settle(p_adrift);
     select p_events || coalesce(jsonb_object_agg(k.key, coalesce(p_events -> k.key, '[]') || k.value), '{}') into rest from jsonb_each(found_home) k;
   end if;
-  -- All at once; and if one of them cannot be stored, one by one, so that it does not hold up its neighbours.
+  -- All at once; and if one of them cannot be stored, in parts, so that it does not hold up its neighbours.
   begin
     perform bus.store_events(rest);
   exception
     when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
       raise;
     when others then
-      for e in
-        select k.key as kind, x as event from jsonb_each(rest) k, jsonb_array_elements(k.value) x order by (x ->> 'n')::bigint
-      loop
-        begin
-          perform bus.store_events(jsonb_build_object(e.kind, jsonb_build_array(e.event)));
-        exception
-          when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
-            raise;
-          when others then
-            get stacked diagnostics problem = message_text;
-            perform bus.park(e.event, 'refused', problem);
-        end;
+      foreach kind in array bus.event_types() loop
+        if rest ? kind then
+          perform bus.store_apart(kind, rest -> kind);
+        end if;
       end loop;
   end;
   perform bus.finish(p_results);
@@ -1849,10 +1883,15 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       operation_id uuid, output jsonb, failure jsonb)
   loop
+    if r.operation_id is null then
+      -- It panicked, or its row could not be read.
+      select t.subject::uuid into r.operation_id from bus.tasks t
+      where (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, r.queue, r.key, r.id) and r.outcome is not null;
+    end if;
     -- What Meta refused for good is an outcome, told where it was asked for; nothing of it is left to an operator.
-    perform bus.finish(jsonb_build_array(jsonb_build_object(
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
-      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error)));
+      'outcome', case when r.outcome = 'dead' then 'done' else r.outcome end, 'after', r.after, 'error', r.error))) = 0;
     dead := r.outcome = 'dead' or exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
     continue when r.operation_id is null;
     update public.operations o set
@@ -1893,6 +1932,9 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
   loop
+    select t.subject::uuid into conversation from bus.tasks t
+    where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt);
+    continue when not found;
     if r.file is not null then
       perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
       update public.messages m set content = jsonb_build_object('file', r.file)
@@ -1971,6 +2013,10 @@ begin
     where x.outcome <> 'accepted' order by x.organization_id, x.lane, x.id
   loop
     if r.outcome = 'failed' then
+      -- If it was the file, the next one to send it uploads it anew.
+      delete from storage.uploads u using public.messages m
+      where m.organization_id = r.organization_id and m.id = r.message_id and m.content ->> 'type' = 'file' and u.error is null
+        and (u.organization_id, u.organization_address, u.upload_key) = (m.organization_id, m.organization_address, storage.upload_key(m.content -> 'file'));
       perform bus.log_message(r.organization_id, r.message_id, 'error', 'dispatch', r.error, null);
       continue;
     end if;
@@ -2031,23 +2077,24 @@ begin
   for r in
     select * from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, lane text, outcome text, after float8, error text,
-      upload_key text, media_id text, refusal jsonb) order by x.organization_id, x.key
+      media_id text, refusal jsonb) order by x.organization_id, x.key
   loop
-    perform bus.finish(jsonb_build_array(jsonb_build_object(
+    -- An outdated outcome must not replace a good one.
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
-      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+      'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
     continue when r.outcome = 'retry'
       and not exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
     insert into storage.uploads as u (organization_id, organization_address, upload_key, media_id, expires_at, error)
-    values (r.organization_id, r.lane, coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)), r.media_id,
+    values (r.organization_id, r.lane, split_part(r.key, ' ', 1), r.media_id,
       -- Graph keeps files for 30 days. A refusal is remembered for as long as those that wait need to learn of it.
-      now() + case when r.media_id is not null then interval '29 days' else interval '10 minutes' end,
+      now() + case when r.media_id is not null then interval '29 days' else interval '2 minutes' end,
       case when r.media_id is null then coalesce(r.refusal, jsonb_build_object('code', 'media', 'title', 'Not sent', 'message', left(r.error, 500))) end)
     on conflict (organization_id, organization_address, upload_key) do update
       set media_id = excluded.media_id, expires_at = excluded.expires_at, error = excluded.error, updated_at = now();
-    update bus.tasks t set run_at = clock_timestamp()
+    update bus.tasks t set waiting = false, run_at = greatest(t.due_at, clock_timestamp())
     where t.queue = 'dispatch' and t.organization_id = r.organization_id and t.lane = r.lane
-      and t.waits_for = coalesce(r.upload_key, substr(r.key, position(' ' in r.key) + 1)) and t.worker is null and t.run_at > clock_timestamp() + interval '5 s';
+      and t.waits_for = split_part(r.key, ' ', 1) and t.waiting and t.worker is null;
     perform bus.ring('dispatch');
   end loop;
 end
@@ -2640,9 +2687,10 @@ COMMENT ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) IS 'The safety net,
 --
 
 CREATE FUNCTION bus.prune() RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+begin
   -- A part at a time, so that no transaction is long.
   delete from bus.journal j
   where j.id in (
@@ -2656,16 +2704,30 @@ CREATE FUNCTION bus.prune() RETURNS void
         select from bus.dead d
         where d.organization_id = '00000000-0000-0000-0000-000000000000' and d.queue = 'intake' and d.subject = o.id::text)
     limit 20000);
-  select bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
-  from bus.orphans o
-  join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
-  where o.created_at > now() - interval '10 minutes';
   delete from bus.orphans o where o.created_at < now() - (select q.hold from bus.queues q where q.queue = 'intake');
   delete from storage.uploads u where u.expires_at < now();
   delete from public.operations o where o.finished_at < now() - interval '90 days';
-  select storage.collect();
-  select public.refresh_numbers();
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+  -- What touches tenants' rows must not keep the others from being tended.
+  begin
+    perform bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
+    from bus.orphans o
+    join public.messages m on (m.organization_id, m.organization_address, m.external_id) = (o.organization_id, o.organization_address, o.external_id)
+    where o.created_at > now() - interval '10 minutes';
+  exception when others then
+    raise warning 'early receipts: %', sqlerrm;
+  end;
+  begin
+    perform storage.collect();
+  exception when others then
+    raise warning 'collecting files: %', sqlerrm;
+  end;
+  begin
+    perform public.refresh_numbers();
+  exception when others then
+    raise warning 'refreshing numbers: %', sqlerrm;
+  end;
+end
 $$;
 
 
@@ -2776,6 +2838,10 @@ begin
   select b.queue, b.organization_id, b.key, b.lane, b.subject, b.priority, b.single, b.due_at, b.errors
   from unnest(back) b order by b.due_at, b.id
   on conflict (organization_id, queue, key) where single do nothing;
+  update bus.tasks t set waits_for = storage.upload_key(m.content -> 'file')
+  from unnest(back) b
+  join public.messages m on m.organization_id = b.organization_id and m.id = b.subject::uuid and m.service = 'whatsapp' and m.content ->> 'type' = 'file'
+  where b.queue = 'dispatch' and t.organization_id = b.organization_id and t.queue = 'dispatch' and t.key = b.key and t.subject = b.subject;
   -- A message that was given up is pending again.
   perform set_config('tidings.replay', 'on', true);
   update public.messages m set status = '{"failed": null, "errors": null}'
@@ -2934,10 +3000,10 @@ COMMENT ON FUNCTION bus.route(p_service public.service, p_address text) IS 'Poin
 
 
 --
--- Name: save_templates(uuid, text, text, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: save_templates(uuid, text, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) RETURNS integer
+CREATE FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $_$
@@ -2951,8 +3017,8 @@ begin
     case when upper(e ->> 'parameter_format') in ('POSITIONAL', 'NAMED') then upper(e ->> 'parameter_format') end,
     coalesce(e -> 'components', '[]'), coalesce(e ->> 'status', 'PENDING'), e #>> '{quality_score,score}', nullif(e ->> 'rejected_reason', 'NONE'),
     (e - '{id,name,language,category,parameter_format,components,status,quality_score,rejected_reason}'::text[]) || jsonb_build_object('meta_status', e ->> 'status'), now()
-  from jsonb_array_elements(p_templates) e
-  where e ->> 'name' ~ '^[a-z0-9_]{1,512}$' and e ->> 'language' is not null and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
+  from (select distinct on (x ->> 'name', x ->> 'language') x as e from jsonb_array_elements(p_templates) x order by x ->> 'name', x ->> 'language') once
+  where e ->> 'name' ~ '^[a-z0-9_]+$' and length(e ->> 'name') <= 512 and e ->> 'language' ~ '^[a-z]{2,3}(_[A-Za-z]{2,4})?$' and upper(e ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION')
   on conflict (organization_id, waba_id, name, language) do update set
     external_id = excluded.external_id, category = excluded.category, parameter_format = excluded.parameter_format,
     components = excluded.components, status = excluded.status, quality = excluded.quality, rejected_reason = excluded.rejected_reason,
@@ -2960,9 +3026,9 @@ begin
     -- What is being changed here is not overwritten before Meta has heard of it.
     where t.status not in ('editing', 'submitting');
   get diagnostics n = row_count;
-  if p_complete then
+  if p_complete_since is not null then
     delete from public.templates t
-    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null
+    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null and t.updated_at < p_complete_since
       and not exists (select from jsonb_array_elements(p_templates) e where e ->> 'id' = t.external_id);
   end if;
   perform set_config('tidings.synchronising', '', true);
@@ -2972,10 +3038,10 @@ $_$;
 
 
 --
--- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) IS 'Keeps templates as Meta lists them; with a complete list, those that are not in it go.';
+COMMENT ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone) IS 'Keeps templates as Meta lists them. With a list that is complete as of a time, those go that are not in it and have not changed since.';
 
 
 --
@@ -3205,7 +3271,7 @@ begin
         update public.organizations_addresses x set status = 'disconnected',
           extra = jsonb_build_object('disconnected', jsonb_build_object('by', event, 'at', moment, 'info', e #> '{value,disconnection_info}'))
         where (x.organization_id, x.address) = (a.organization_id, a.address);
-      elsif event = 'ACCOUNT_RECONNECTED' and a.status = 'disconnected' and a.extra #>> '{disconnected,by}' is not null then
+      elsif event = 'ACCOUNT_RECONNECTED' and a.status = 'disconnected' and a.extra #>> '{disconnected,by}' in ('PARTNER_REMOVED', 'ACCOUNT_OFFBOARDED', 'ACCOUNT_DELETED') then
         -- Only what such an event disconnected: a number that its owner gave up stays given up.
         update public.organizations_addresses x set status = 'connected', extra = '{"disconnected": null, "attention": null}'
         where (x.organization_id, x.address) = (a.organization_id, a.address);
@@ -3236,6 +3302,41 @@ $_$;
 --
 
 COMMENT ON FUNCTION bus.store_accounts(p_events jsonb) IS 'account_update: connection and trouble of all numbers of the account, whoever has them.';
+
+
+--
+-- Name: store_apart(text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_apart(p_kind text, p_events jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  n int := jsonb_array_length(p_events);
+  problem text;
+begin
+  perform bus.store_events(jsonb_build_object(p_kind, p_events));
+exception
+  when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+    raise;
+  when others then
+    get stacked diagnostics problem = message_text;
+    if n = 1 then
+      perform bus.park(p_events -> 0, 'refused', problem);
+      return;
+    end if;
+    perform bus.store_apart(p_kind, (select jsonb_agg(e order by i) from jsonb_array_elements(p_events) with ordinality x (e, i) where i <= n / 2));
+    perform bus.store_apart(p_kind, (select jsonb_agg(e order by i) from jsonb_array_elements(p_events) with ordinality x (e, i) where i > n / 2));
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_apart(p_kind text, p_events jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_apart(p_kind text, p_events jsonb) IS 'Stores events of one type; those that cannot be stored are found by halves and parked, so that one among thousands costs a few attempts more.';
 
 
 --
@@ -3286,9 +3387,9 @@ declare
   c record;
 begin
   for c in
-    select e.organization_id, e.service, e.contact, e.phone, e.user_id, e.extra, bool_or(coalesce(e.creates, true)) as creates
+    select e.organization_id, e.service, e.contact, e.phone, e.user_id, e.extra, bool_or(coalesce(e.creates, true)) as creates, max(e.address) as account
     from jsonb_to_recordset(p_events) as e (
-      organization_id uuid, service public.service, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
+      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, extra jsonb, creates boolean, n bigint)
     -- The usual case is that nothing is new.
     where e.service = 'instagram' or not exists (
       select from public.contacts_addresses a
@@ -3299,7 +3400,7 @@ begin
   loop
     perform bus.meet(c.organization_id, c.service, c.contact, c.phone, c.user_id, c.extra, c.creates);
     if c.service = 'instagram' then
-      perform bus.ask_profile(c.organization_id, c.contact);
+      perform bus.ask_profile(c.organization_id, c.account, c.contact);
     end if;
   end loop;
 end
@@ -3324,8 +3425,7 @@ CREATE FUNCTION bus.store_events(p_events jsonb) RETURNS void
 declare
   kind text;
 begin
-  -- People before what they said, what was said before what became of it.
-  foreach kind in array array['contact', 'sync', 'message', 'status', 'edit', 'revoke', 'rename', 'group', 'progress', 'number', 'account', 'template', 'log'] loop
+  foreach kind in array bus.event_types() loop
     continue when not p_events ? kind;
     case kind
       when 'contact' then perform bus.store_contacts(p_events -> kind);
@@ -3533,9 +3633,9 @@ begin
     -- Chunks come in any order: how far it is, is the furthest of them.
     update public.organizations_addresses a set extra = jsonb_build_object('sync', jsonb_build_object('history', jsonb_build_object(
       'at', now(), 'error', null,
-      'progress', greatest((a.extra #>> '{sync,history,progress}')::numeric, e.progress),
+      'progress', greatest(bus.as_number(a.extra #>> '{sync,history,progress}'), e.progress),
       'phases', jsonb_build_object(coalesce(e.phase, '0'), jsonb_build_object(
-        'progress', greatest((old ->> 'progress')::numeric, e.progress), 'chunk', greatest((old ->> 'chunk')::numeric, e.chunk))))))
+        'progress', greatest(bus.as_number(old ->> 'progress'), e.progress), 'chunk', greatest(bus.as_number(old ->> 'chunk'), e.chunk))))))
     where (a.organization_id, a.address) = (e.organization_id, e.address);
   end loop;
 end
@@ -3793,7 +3893,9 @@ begin
         category = case when upper(p ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION') then upper(p ->> 'category') else t.category end,
         quality = coalesce(p ->> 'quality', t.quality),
         rejected_reason = case when p ? 'status' then p ->> 'rejected_reason' else t.rejected_reason end,
-        extra = coalesce(p -> 'extra', '{}') || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
+        extra = coalesce(p -> 'extra', '{}')
+          || case when p ->> 'status' is null then '{}' else jsonb_build_object('meta_status', p ->> 'status') end
+          || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
       where t.organization_id = a.organization_id and t.waba_id = e ->> 'waba'
         and (t.external_id = e ->> 'external_id' or (t.external_id is null and t.name = e ->> 'name' and t.language = e ->> 'language'))
         and coalesce(bus.as_time(t.extra #>> array['told', e ->> 'kind_of']) <= (e ->> 'timestamp')::timestamptz, true);
@@ -3814,6 +3916,27 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.store_templates(p_events jsonb) IS 'Status, category, quality and components of templates, as webhooks report them.';
+
+
+--
+-- Name: try_learn(uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.try_learn(p_organization uuid, p_learned jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform bus.learn(p_organization, p_learned);
+exception
+  when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+    raise;
+  when others then
+    -- The message has gone out, whatever is wrong with the address book.
+    insert into public.logs (organization_id, level, category, service, message, metadata)
+    values (p_organization, 'warning', 'contacts', 'whatsapp', 'what the provider said of a recipient could not be stored: ' || sqlerrm, p_learned);
+end
+$$;
 
 
 --
@@ -4132,7 +4255,8 @@ begin
   elsif o.kind in ('block', 'unblock') and o.state = 'done' then
     update public.contacts_addresses a set extra = jsonb_build_object('blocked',
       case when o.kind = 'block' then jsonb_build_object(o.organization_address, now()) else jsonb_build_object(o.organization_address, null) end)
-    where a.organization_id = o.organization_id and a.service = 'whatsapp' and a.address = o.input ->> 'contact_address';
+    where a.organization_id = o.organization_id and a.service = 'whatsapp'
+      and a.address = public.address_of(o.organization_id, 'whatsapp', o.input ->> 'contact_address', o.input ->> 'contact_address', o.input ->> 'contact_address');
   end if;
   if o.kind in ('signup', 'deregister') or (o.state = 'failed' and o.kind not in ('contact_profile', 'template_draft')) then
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
@@ -4215,7 +4339,7 @@ COMMENT ON TABLE public.operations IS 'What was asked of Meta about a number, an
 -- Name: COLUMN operations.kind; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.operations.kind IS 'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile.';
+COMMENT ON COLUMN public.operations.kind IS 'signup, deregister, check (does everything work?), refresh (profile, settings, health), profile and settings (change them), sync_phone (history and contacts of a phone), templates (synchronise), template_*, block, unblock, contact_profile, login and login_refresh (Instagram), pairing (a bridge''s session).';
 
 
 --
@@ -4251,14 +4375,23 @@ begin
   else
     update public.templates t set
       external_id = coalesce(o.output ->> 'id', t.external_id),
-      status = coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end),
+      -- A webhook may have been faster than the answer.
+      status = case when t.status in ('submitting', 'editing', 'drafting', 'failed')
+        then coalesce(o.output ->> 'status', case when t.status = 'editing' then 'PENDING' else t.status end) else t.status end,
       category = coalesce(upper(o.output ->> 'category'), t.category),
-      components = coalesce(o.output -> 'components', t.components),
+      components = case when o.output -> 'sent' is null or t.components is null or t.components = o.output -> 'sent'
+        then coalesce(o.output -> 'components', t.components) else t.components end,
       extra = jsonb_build_object('meta_status', coalesce(o.output ->> 'status', 'PENDING')),
       error = null
     where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id';
   end if;
   perform set_config('tidings.synchronising', '', true);
+  if o.state = 'done' and o.kind in ('template_submit', 'template_edit') and o.output -> 'sent' is not null then
+    -- Changed again while it was on its way: the change follows.
+    update public.templates t set status = 'editing'
+    where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id' and t.external_id is not null
+      and t.components is distinct from o.output -> 'components' and t.components is distinct from o.output -> 'sent' and t.status <> 'editing';
+  end if;
   if o.kind = 'template_delete' and o.state = 'failed' then
     -- It is still there: the row comes back with the next look.
     perform public.sync_templates(o.organization_id, o.organization_address);
@@ -4538,6 +4671,11 @@ CREATE FUNCTION public.before_insert_on_operations() RETURNS trigger
 declare
   k text;
 begin
+  if new.kind not in ('signup', 'login', 'pairing') and not exists (
+    select from public.organizations_addresses a where a.organization_id = new.organization_id and a.address = new.organization_address) then
+    raise exception 'operations.organization_address: the organization has no address %', coalesce(new.organization_address, '(none)')
+      using errcode = '23503';
+  end if;
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
     if jsonb_typeof(new.input -> k) in ('string', 'number') then
@@ -4565,6 +4703,12 @@ begin
       new.content := old.content;
     else
       new.content := public.merge_update_jsonb(old.content, '{}', new.content);
+      if new.content #>> '{file,uri}' is distinct from old.content #>> '{file,uri}' then
+        perform storage.check_file(new);
+      end if;
+      if old.direction = 'outgoing' and old.external_id is null and old.status ? 'pending' then
+        perform public.check_content(new.content, old.direction, old.service = 'whatsapp');
+      end if;
     end if;
   end if;
   if new.extra is distinct from old.extra and new.extra is not null and old.extra is not null then
@@ -4601,7 +4745,7 @@ CREATE FUNCTION public.before_verb_on_messages() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if new.status ? 'canceled' and not old.status ? 'canceled' then
+  if jsonb_typeof(new.status -> 'canceled') = 'string' and not old.status ? 'canceled' then
     -- Only what nobody has begun to send. A claim that runs at this moment has the task locked: it wins.
     delete from bus.tasks t
     where t.organization_id = old.organization_id and t.queue = 'dispatch' and t.key = old.conversation_id::text and t.subject = old.id::text
@@ -4614,8 +4758,11 @@ begin
     -- Sent again: a person has decided so.
     delete from bus.dead d where d.organization_id = old.organization_id and d.queue = 'dispatch' and d.subject = old.id::text;
     insert into bus.tasks (queue, organization_id, key, lane, subject, waits_for)
-    values ('dispatch', old.organization_id, old.conversation_id::text, old.organization_address, old.id::text,
-      case when old.service = 'whatsapp' and old.content ->> 'type' = 'file' then storage.upload_key(old.content -> 'file') end);
+    select 'dispatch', old.organization_id, old.conversation_id::text, old.organization_address, old.id::text,
+      case when old.service = 'whatsapp' and old.content ->> 'type' = 'file' then storage.upload_key(old.content -> 'file') end
+    where not exists (
+      select from bus.tasks t
+      where t.organization_id = old.organization_id and t.queue = 'dispatch' and t.key = old.conversation_id::text and t.subject = old.id::text);
     perform bus.ring('dispatch');
   end if;
   return new;
@@ -4678,9 +4825,18 @@ begin
       -- With another token it may send again.
       update bus.lanes set resume_at = null, paused_reason = null, strikes = 0, updated_at = now()
       where organization_id = new.organization_id and lane = new.address;
+      delete from storage.uploads u where u.organization_id = new.organization_id and u.organization_address = new.address;
+      -- Files that could not be fetched without it, while Meta still has them.
+      perform bus.replay_dead('media', array(
+        select d.id from bus.dead d join public.messages m on m.organization_id = d.organization_id and m.id::text = d.subject
+        where d.organization_id = new.organization_id and d.queue = 'media' and m.organization_address = new.address and m."timestamp" > now() - interval '7 days'));
       perform bus.ring('dispatch');
     end if;
     new.extra := secrets.take(new.organization_id, 'organizations_addresses', new.address, new.extra);
+  end if;
+  if tg_op = 'UPDATE' and new.status = 'connected' and old.status <> 'connected' then
+    new.extra := coalesce(new.extra, '{}') || jsonb_build_object('connected_at', now());
+    delete from storage.uploads u where u.organization_id = new.organization_id and u.organization_address = new.address;
   end if;
   return new;
 end
@@ -4843,7 +4999,7 @@ COMMENT ON COLUMN public.messages."timestamp" IS 'The provider''s time for what 
 -- Name: COLUMN messages.extra; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.messages.extra IS 'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payment, callback_data. Updates merge.';
+COMMENT ON COLUMN public.messages.extra IS 'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payments, callback_data. Updates merge.';
 
 
 --
@@ -4940,13 +5096,7 @@ begin
     set extra = excluded.extra, status = case when x.status = 'connected' then x.status else excluded.status end
   returning * into a;
   if p_status = 'connected' then
-    -- A number has one home. Whoever proved that it is his takes it along; whom it leaves is told.
-    insert into public.logs (organization_id, organization_address, level, category, service, message)
-    select o.organization_id, o.address, 'warning', 'signup', 'whatsapp', 'the number was connected by another organization'
-    from public.organizations_addresses o
-    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
-    update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
-    where o.service = 'whatsapp' and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+    perform public.take_home(p_organization, 'whatsapp', p_address);
   end if;
   return to_jsonb(a);
 end
@@ -6242,9 +6392,7 @@ CREATE FUNCTION public.disconnect_number(p_organization uuid, p_address text) RE
     AS $$
   update public.organizations_addresses a set status = 'disconnected', extra = '{"access_token": null, "disconnected": null, "sync": null}'
   where a.organization_id = p_organization and a.address = p_address
-  returning jsonb_build_object('row', to_jsonb(a), 'last_of_account', not exists (
-    select from public.organizations_addresses o
-    where o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected' and o.address <> a.address))
+  returning to_jsonb(a)
 $$;
 
 
@@ -6332,6 +6480,29 @@ COMMENT ON FUNCTION public.find_address(p_organization uuid, p_service public.se
 
 
 --
+-- Name: is_last_number(uuid, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.is_last_number(p_organization uuid, p_address text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select not exists (
+    select from public.organizations_addresses a
+    join public.organizations_addresses o on o.service = 'whatsapp' and o.extra ->> 'waba_id' = a.extra ->> 'waba_id' and o.status = 'connected'
+      and (o.organization_id, o.address) <> (a.organization_id, a.address)
+    where a.organization_id = p_organization and a.address = p_address)
+$$;
+
+
+--
+-- Name: FUNCTION is_last_number(p_organization uuid, p_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.is_last_number(p_organization uuid, p_address text) IS 'Whether nobody here has another connected number of the same business account.';
+
+
+--
 -- Name: mark_conversation_read(uuid, uuid, boolean); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -6395,7 +6566,8 @@ begin
     update public.conversations set contact_address = p_into, status = 'merged', extra = jsonb_build_object('merged_into', target)
     where organization_id = p_organization and id = c.id;
     update bus.tasks set key = target::text
-    where organization_id = p_organization and queue = 'dispatch' and key = c.id::text;
+    -- What is on its way is finished under the key it was claimed by.
+    where organization_id = p_organization and queue = 'dispatch' and key = c.id::text and worker is null;
     delete from bus.tasks where organization_id = p_organization and queue = 'agent' and key = c.id::text;
     if found then
       perform bus.ask_agent(p_organization, target);
@@ -6538,7 +6710,7 @@ CREATE FUNCTION public.messages_a_second(p_extra jsonb) RETURNS numeric
     SET search_path TO ''
     AS $$
   select case
-    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then (p_extra ->> 'messages_a_second')::numeric
+    when jsonb_typeof(p_extra -> 'messages_a_second') = 'number' and (p_extra ->> 'messages_a_second')::numeric > 0 then least(greatest((p_extra ->> 'messages_a_second')::numeric, 0.01), 10000)
     when p_extra -> 'is_on_biz_app' = 'true' or p_extra ->> 'flow_type' = 'existing_phone_number' then 20
     when p_extra #>> '{throughput,level}' = 'HIGH' then 1000
     else 80
@@ -6688,6 +6860,41 @@ $$;
 --
 
 COMMENT ON FUNCTION public.refuse_content(p_field text, p_problem text) IS 'Refuses a message row, naming the field. SQLSTATE 23514.';
+
+
+--
+-- Name: register_number(text, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.register_number(p_address text, p_token text, p_waba text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_organization uuid;
+begin
+  -- Several processes may start at once.
+  perform pg_advisory_xact_lock(hashtextextended('register_number', 0));
+  if exists (select from public.organizations_addresses a where a.service = 'whatsapp') then
+    return false;
+  end if;
+  select o.id into v_organization from public.organizations o order by o.created_at limit 1;
+  if not found then
+    insert into public.organizations (name) values ('My organization') returning id into v_organization;
+  end if;
+  insert into public.organizations_addresses (organization_id, service, address, extra)
+  values (v_organization, 'whatsapp', p_address, jsonb_strip_nulls(jsonb_build_object('access_token', p_token, 'waba_id', p_waba)));
+  perform public.operate(v_organization, p_address, 'refresh');
+  return true;
+end
+$$;
+
+
+--
+-- Name: FUNCTION register_number(p_address text, p_token text, p_waba text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.register_number(p_address text, p_token text, p_waba text) IS 'Registers a number where there is none yet, in the first organization or in a new one. Returns whether it did. What serve does with WHATSAPP_PHONE_NUMBER_ID.';
 
 
 --
@@ -6894,9 +7101,9 @@ declare
   o public.operations;
 begin
   -- One that has not begun yet will do.
-  select * into o from public.operations x
-  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null and x.steps = '{}'
-    and x.created_at > now() - interval '1 minute' limit 1;
+  select x.* into o from public.operations x
+  join bus.tasks t on t.organization_id = x.organization_id and t.queue = 'manage' and t.key = x.organization_address and t.subject = x.id::text and t.worker is null
+  where x.organization_id = $1 and x.organization_address = $2 and x.kind = 'templates' and x.finished_at is null limit 1;
   if found then
     return o;
   end if;
@@ -6910,6 +7117,35 @@ $_$;
 --
 
 COMMENT ON FUNCTION public.sync_templates(organization_id uuid, organization_address text) IS 'Asks Meta for all templates of the number''s account.';
+
+
+--
+-- Name: take_home(uuid, public.service, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.take_home(p_organization uuid, p_service public.service, p_address text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- An address has one home. Whoever proved that it is his takes it along; whom it leaves is told.
+  insert into public.logs (organization_id, organization_address, level, category, service, message)
+  select o.organization_id, o.address, 'warning', 'signup', p_service, 'the address was connected by another organization'
+  from public.organizations_addresses o
+  where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+  where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
+  insert into bus.numbers (service, address, organization_id) values (p_service, p_address, p_organization)
+  on conflict (service, address) do update set organization_id = excluded.organization_id;
+end
+$$;
+
+
+--
+-- Name: FUNCTION take_home(p_organization uuid, p_service public.service, p_address text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.take_home(p_organization uuid, p_service public.service, p_address text) IS 'Whoever proved last that an address is his has its traffic, and nobody else.';
 
 
 --
@@ -6979,7 +7215,7 @@ CREATE FUNCTION public.window_is_closed(p_organization uuid, p_address text, p_c
     public.window_opened_at(p_organization, p_address, p_contact) < now() - interval '23 hours 59 minutes',
     -- Nothing came in as long as we have been listening. Of the time before that nobody here knows: Meta decides then,
     -- and always for numbers that are only developed with.
-    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and a.created_at < now() - interval '24 hours'
+    (select coalesce(a.extra ->> 'environment', 'production') <> 'development' and coalesce(bus.as_time(a.extra ->> 'connected_at'), a.created_at) < now() - interval '24 hours'
      from public.organizations_addresses a where a.organization_id = p_organization and a.address = p_address))
 $$;
 
@@ -7392,6 +7628,10 @@ begin
   update storage.objects o set unused_since = null
   where o.organization_id = new.organization_id and o.bucket_id = 'media' and o.name = storage.name_of(new.content #>> '{file,uri}')
     and o.unused_since is not null;
+  if new.direction = 'outgoing' and new.service = 'whatsapp' and new.external_id is null then
+    update bus.tasks t set waits_for = storage.upload_key(new.content -> 'file')
+    where t.organization_id = new.organization_id and t.queue = 'dispatch' and t.key = new.conversation_id::text and t.subject = new.id::text;
+  end if;
   return null;
 end
 $$;
@@ -7481,7 +7721,11 @@ begin
     -- Looked at after the lock: a message that refers to it from now on waits for us, and is refused.
     if exists (
       select from public.messages m
-      where m.organization_id = o.organization_id and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' = 'internal://media/' || o.name
+      where m.organization_id = o.organization_id and m.content ->> 'type' = 'file' and m.content #>> '{file,uri}' like 'internal://%'
+        and m.content #>> '{file,uri}' = 'internal://media/' || o.name
+    ) or exists (
+      -- The example of a template that has yet to be submitted.
+      select from public.templates t where t.organization_id = o.organization_id and strpos(t.components::text, o.name) > 0
     ) then
       update storage.objects x set unused_since = null where (x.organization_id, x.bucket_id, x.name) = (o.organization_id, o.bucket_id, o.name);
     else
@@ -7558,6 +7802,10 @@ begin
   values (p_organization, p_name, p_size, p_mime_type, p_file_name)
   on conflict (organization_id, bucket_id, name) do update set unused_since = case when x.unused_since is null then null else now() end
   returning * into o;
+  -- Asked again after the row is there: a collection that was under way has ended by now.
+  if exists (select from bus.tasks t where (t.organization_id, t.queue, t.key) = ('00000000-0000-0000-0000-000000000000', 'sweep', p_name)) then
+    return 'wait';
+  end if;
   return case when o.state = 'ready' then 'ready' else 'write' end;
 end
 $$;
@@ -7597,7 +7845,7 @@ CREATE FUNCTION storage.upload_key(p_file jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-  select storage.name_of(p_file ->> 'uri') || ' ' || coalesce(p_file ->> 'mime_type', '')
+  select case when storage.name_of(p_file ->> 'uri') is not null then md5(storage.name_of(p_file ->> 'uri') || ' ' || coalesce(p_file ->> 'mime_type', '')) end
 $$;
 
 
@@ -7605,7 +7853,7 @@ $$;
 -- Name: FUNCTION upload_key(p_file jsonb); Type: COMMENT; Schema: storage; Owner: -
 --
 
-COMMENT ON FUNCTION storage.upload_key(p_file jsonb) IS 'What an upload is of: the object, and what it is said to be.';
+COMMENT ON FUNCTION storage.upload_key(p_file jsonb) IS 'What an upload is of: the object, and what it is said to be, as a short key. Null where there is nothing to upload.';
 
 
 --
@@ -7887,7 +8135,8 @@ CREATE TABLE bus.tasks (
     held_since timestamp with time zone,
     errors jsonb,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    waits_for text
+    waits_for text,
+    waiting boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.0', autovacuum_analyze_threshold='20000');
 
@@ -7988,6 +8237,13 @@ COMMENT ON COLUMN bus.tasks.held_since IS 'Since when a send with an unknown out
 --
 
 COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. Its end makes the task due.';
+
+
+--
+-- Name: COLUMN tasks.waiting; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.waiting IS 'Whether it has been set aside until what it waits for is there.';
 
 
 --
@@ -8304,7 +8560,7 @@ CREATE TABLE public.templates (
     CONSTRAINT templates_components_array CHECK (((components IS NULL) OR (jsonb_typeof(components) = 'array'::text))),
     CONSTRAINT templates_has_content CHECK (((components IS NOT NULL) OR (brief IS NOT NULL))),
     CONSTRAINT templates_language_check CHECK ((language ~ '^[a-z]{2,3}(_[A-Za-z]{2,4})?$'::text)),
-    CONSTRAINT templates_name_check CHECK ((name ~ '^[a-z0-9_]{1,512}$'::text)),
+    CONSTRAINT templates_name_check CHECK (((name ~ '^[a-z0-9_]+$'::text) AND (length(name) <= 512))),
     CONSTRAINT templates_parameter_format_check CHECK ((parameter_format = ANY (ARRAY['POSITIONAL'::text, 'NAMED'::text])))
 );
 
@@ -8905,7 +9161,7 @@ CREATE UNIQUE INDEX messages_external_id ON public.messages USING btree (organiz
 -- Name: messages_file; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX messages_file ON public.messages USING btree (organization_id, ((content #>> '{file,uri}'::text[]))) WHERE ((content ->> 'type'::text) = 'file'::text);
+CREATE INDEX messages_file ON public.messages USING btree (organization_id, ((content #>> '{file,uri}'::text[]))) WHERE (((content ->> 'type'::text) = 'file'::text) AND ((content #>> '{file,uri}'::text[]) ~~ 'internal://%'::text));
 
 
 --
@@ -8926,7 +9182,14 @@ CREATE INDEX onboarding_tokens_id ON public.onboarding_tokens USING btree (id);
 -- Name: operations_finished; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX operations_finished ON public.operations USING btree (organization_id, finished_at);
+CREATE INDEX operations_finished ON public.operations USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
+
+--
+-- Name: organizations_addresses_address; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX organizations_addresses_address ON public.organizations_addresses USING btree (address);
 
 
 --
@@ -9576,6 +9839,13 @@ REVOKE ALL ON FUNCTION bus.arrival(p_address text, p_external_id text) FROM PUBL
 
 
 --
+-- Name: FUNCTION as_number(p_text text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.as_number(p_text text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION as_time(p_text text); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -9590,10 +9860,10 @@ REVOKE ALL ON FUNCTION bus.ask_agent(p_organization uuid, p_conversation uuid) F
 
 
 --
--- Name: FUNCTION ask_profile(p_organization uuid, p_contact text); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION ask_profile(p_organization uuid, p_account text, p_contact text); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.ask_profile(p_organization uuid, p_contact text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.ask_profile(p_organization uuid, p_account text, p_contact text) FROM PUBLIC;
 
 
 --
@@ -9720,6 +9990,13 @@ REVOKE ALL ON FUNCTION bus.complete_messages(p_events jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.enqueue(p_queue text, p_organization uuid, p_key text, p_subject text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION event_types(); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.event_types() FROM PUBLIC;
 
 
 --
@@ -9982,10 +10259,10 @@ REVOKE ALL ON FUNCTION bus.route(p_service public.service, p_address text) FROM 
 
 
 --
--- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone) FROM PUBLIC;
 
 
 --
@@ -10028,6 +10305,13 @@ REVOKE ALL ON FUNCTION bus.step(p_organization uuid, p_operation uuid, p_step te
 --
 
 REVOKE ALL ON FUNCTION bus.store_accounts(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_apart(p_kind text, p_events jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_apart(p_kind text, p_events jsonb) FROM PUBLIC;
 
 
 --
@@ -10119,6 +10403,13 @@ REVOKE ALL ON FUNCTION bus.store_sync(p_events jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.store_templates(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION try_learn(p_organization uuid, p_learned jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.try_learn(p_organization uuid, p_learned jsonb) FROM PUBLIC;
 
 
 --
@@ -10367,6 +10658,13 @@ REVOKE ALL ON FUNCTION public.find_address(p_organization uuid, p_service public
 
 
 --
+-- Name: FUNCTION is_last_number(p_organization uuid, p_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.is_last_number(p_organization uuid, p_address text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION mark_conversation_read(organization_id uuid, conversation_id uuid, typing boolean); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10451,6 +10749,13 @@ REVOKE ALL ON FUNCTION public.refuse_content(p_field text, p_problem text) FROM 
 
 
 --
+-- Name: FUNCTION register_number(p_address text, p_token text, p_waba text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.register_number(p_address text, p_token text, p_waba text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION retry_message(organization_id uuid, message_id uuid); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10483,6 +10788,13 @@ REVOKE ALL ON FUNCTION public.set_updated_at() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION public.sync_templates(organization_id uuid, organization_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION take_home(p_organization uuid, p_service public.service, p_address text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.take_home(p_organization uuid, p_service public.service, p_address text) FROM PUBLIC;
 
 
 --

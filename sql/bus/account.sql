@@ -155,7 +155,9 @@ begin
         category = case when upper(p ->> 'category') in ('MARKETING', 'UTILITY', 'AUTHENTICATION') then upper(p ->> 'category') else t.category end,
         quality = coalesce(p ->> 'quality', t.quality),
         rejected_reason = case when p ? 'status' then p ->> 'rejected_reason' else t.rejected_reason end,
-        extra = coalesce(p -> 'extra', '{}') || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
+        extra = coalesce(p -> 'extra', '{}')
+          || case when p ->> 'status' is null then '{}' else jsonb_build_object('meta_status', p ->> 'status') end
+          || jsonb_build_object('told', jsonb_build_object(e ->> 'kind_of', e -> 'timestamp'))
       where t.organization_id = a.organization_id and t.waba_id = e ->> 'waba'
         and (t.external_id = e ->> 'external_id' or (t.external_id is null and t.name = e ->> 'name' and t.language = e ->> 'language'))
         and coalesce(bus.as_time(t.extra #>> array['told', e ->> 'kind_of']) <= (e ->> 'timestamp')::timestamptz, true);

@@ -109,7 +109,7 @@ end
 $$;
 comment on function public.after_template_operation(public.operations) is 'Writes what Meta said of a template into its row.';
 
-create or replace function bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete boolean) returns int
+create or replace function bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamptz) returns int
 language plpgsql
 set search_path = ''
 as $$
@@ -132,14 +132,14 @@ begin
     -- What is being changed here is not overwritten before Meta has heard of it.
     where t.status not in ('editing', 'submitting');
   get diagnostics n = row_count;
-  if p_complete then
+  if p_complete_since is not null then
     delete from public.templates t
-    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null and t.updated_at < now() - interval '1 minute'
+    where t.organization_id = p_organization and t.waba_id = p_waba and t.external_id is not null and t.updated_at < p_complete_since
       and not exists (select from jsonb_array_elements(p_templates) e where e ->> 'id' = t.external_id);
   end if;
   perform set_config('tidings.synchronising', '', true);
   return n;
 end
 $$;
-comment on function bus.save_templates(uuid, text, text, jsonb, boolean) is
-  'Keeps templates as Meta lists them; with a complete list, those that are not in it go.';
+comment on function bus.save_templates(uuid, text, text, jsonb, timestamptz) is
+  'Keeps templates as Meta lists them. With a list that is complete as of a time, those go that are not in it and have not changed since.';

@@ -12,8 +12,12 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// The most bytes of an answer: a QR code as a picture, at most.
 const ANSWER: usize = 1024 * 1024;
 
-/// What a bridge may say became of a message.
-const STATES: [&str; 4] = ["accepted", "sent", "delivered", "read"];
+/// States of a message that are not a bridge's to say.
+const OURS: [&str; 5] = ["pending", "failed", "canceled", "errors", "fallback"];
+
+fn is_state(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 40 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !OURS.contains(&text)
+}
 
 /// A bridge, by the settings `{SERVICE}_URL` and `{SERVICE}_TOKEN`.
 #[derive(Clone)]
@@ -66,7 +70,7 @@ impl Connector {
         let answer = self.call(reqwest::Method::POST, "dispatch", Some(&body)).await?.1;
         Ok(Taken {
             external_id: answer["external_id"].as_str().filter(|s| !s.is_empty()).map(str::to_owned),
-            state: answer["status"].as_str().filter(|s| STATES.contains(s)).unwrap_or("sent").to_owned(),
+            state: answer["status"].as_str().filter(|s| is_state(s)).unwrap_or("sent").to_owned(),
         })
     }
 

@@ -10,6 +10,7 @@ mod template;
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
@@ -60,6 +61,7 @@ pub struct Job {
     organization_id: Uuid,
     organization_address: Option<String>,
     kind: String,
+    created_at: DateTime<Utc>,
     input: Value,
     steps: Value,
     #[serde(default)]

@@ -37,7 +37,7 @@ impl Manage {
         }
         let save = "select bus.save_templates($1, $2, $3, $4, $5)";
         let all = json!(templates);
-        self.run_sql(save, &[&job.organization_id, &number, &waba, &crate::model::without_nul(all), &complete]).await?;
+        self.run_sql(save, &[&job.organization_id, &number, &waba, &crate::model::without_nul(all), &complete.then_some(job.created_at)]).await?;
         Ok(json!({"count": templates.len()}))
     }
 
