@@ -87,7 +87,7 @@ pub async fn edit(edge: &Edge, request: Request<Incoming>) -> Result<Value, Answ
         operate(edge, call.organization, &address, "templates", &json!({})).await?;
     }
     let (components, category) = (&call.body["template"]["components"], call.body["template"]["category"].as_str());
-    let update = "update public.templates set components = coalesce(nullif($3, 'null'), components), category = coalesce(upper($4), category), status = 'editing'
+    let update = "update public.templates set components = coalesce(nullif($3::jsonb, 'null'::jsonb), components), category = coalesce(upper($4), category), status = 'editing'
         where organization_id = $1 and external_id = $2 returning id";
     let rows = edge.db.query(update, &[&call.organization, &external_id, components, &category]).await.map_err(|e| refused(&e))?;
     let id: Uuid = rows.first().ok_or_else(|| caused(StatusCode::NOT_FOUND, "there is no such template", Value::Null))?.get(0);
