@@ -19,7 +19,6 @@ pub async fn templates(runs: usize) {
             s.keep = false;
         });
         let _process = setting.serve(None).await;
-        let began = Instant::now();
         setting
             .execute(&format!(
                 "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content)
@@ -29,17 +28,25 @@ pub async fn templates(runs: usize) {
                  from public.organizations_addresses a, generate_series(1, {ROWS}) n where a.service = 'whatsapp'"
             ))
             .await;
-        while setting.sandbox.count() < ROWS as u64 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        rates.push(ROWS as f64 / began.elapsed().as_secs_f64());
+        let reached = |n: u64| {
+            let sandbox = setting.sandbox.clone();
+            async move {
+                while sandbox.count() < n {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Instant::now()
+            }
+        };
+        let first = reached(1).await;
+        let last = reached(ROWS as u64).await;
+        rates.push((ROWS - 1) as f64 / (last - first).as_secs_f64());
         tokio::time::sleep(Duration::from_secs(1)).await;
         errors += setting.count("public.messages where status ? 'errors' or not status ? 'accepted'").await;
     }
     let rate = median(rates);
     line(
         &format!("(j) {ROWS} templates from one insert, {errors} rate-limit errors"),
-        &format!("{rate:.1}/s, the insert included"),
+        &format!("{rate:.1}/s from the first to the last"),
         &format!("{RATE:.0}/s permitted"),
         Some(rate / RATE),
     );

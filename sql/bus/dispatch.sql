@@ -27,7 +27,9 @@ begin
       'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
       'media_id', u.media_id, 'media_error', u.error,
       'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
-        then public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end,
+        -- public.window_is_closed, written out: it is asked for every message.
+        then case when w.opened_at is not null then w.opened_at < now() - interval '23 hours 59 minutes'
+                  else public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end end,
       'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -35,6 +37,8 @@ begin
     on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  left join bus.windows w
+    on (w.organization_id, w.organization_address, w.contact_address) = (m.organization_id, m.organization_address, m.contact_address)
   left join storage.uploads u
     on c.waits_for is not null and (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
   where not c.suspect and m.external_id is null and not m.status ? 'failed';

@@ -12,13 +12,13 @@ begin
   -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
   -- whose they are is for the trigger to see.)
   perform set_config('tidings.filed', case when p_events @? '$[*].content.file ? (@.uri starts with "internal:")' then '' else 'on' end, true);
-  insert into public.messages (organization_id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
+  insert into public.messages (organization_id, id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
                                external_id, direction, content, status, "timestamp")
   with told as materialized (
     -- Of one message told twice, the file and not its placeholder.
     select distinct on (x.organization_id, x.address, x.external_id) x.*
     from jsonb_to_recordset(p_events) as x (
-      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
+      organization_id uuid, id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
       external_id text, direction public.direction, content jsonb, status jsonb, "timestamp" timestamptz, n bigint)
     order by x.organization_id, x.address, x.external_id, x.content ->> 'kind' = 'media_placeholder', x.n
   ), fresh as materialized (
@@ -32,7 +32,7 @@ begin
     from (select distinct organization_id, service, address, contact, phone, user_id, "group" from fresh) p
     cross join lateral public.thread_of(p.organization_id, p.service, p.address, p.contact, p.phone, p.user_id, p."group") f
   )
-  select f.organization_id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
+  select f.organization_id, f.id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
     f.external_id, f.direction, f.content, coalesce(f.status, jsonb_build_object('pending', now())), f."timestamp"
   from fresh f
   join threads t on (t.organization_id, t.service, t.address) = (f.organization_id, f.service, f.address)

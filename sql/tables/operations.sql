@@ -11,6 +11,12 @@ begin
     select from public.organizations_addresses a where a.organization_id = new.organization_id and a.address = new.organization_address) then
     raise exception 'operations.organization_address: the organization has no address %', coalesce(new.organization_address, '(none)')
       using errcode = '23503';
+  elsif new.kind not in ('signup', 'login', 'pairing') and exists (
+    select from bus.numbers n
+    join public.organizations_addresses a on a.organization_id = new.organization_id and a.address = new.organization_address and a.service = n.service
+    where n.address = new.organization_address and n.organization_id <> new.organization_id)
+  then
+    raise exception 'operations.organization_address: % belongs to another organization by now', new.organization_address using errcode = '42501';
   end if;
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
@@ -132,7 +138,7 @@ begin
   select o.organization_id, o.address, 'warning', 'signup', p_service, 'the address was connected by another organization'
   from public.organizations_addresses o
   where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
-  update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+  update public.organizations_addresses o set status = 'disconnected', extra = '{"access_token": null, "disconnected": {"by": "another organization"}}'
   where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
   insert into bus.numbers (service, address, organization_id) values (p_service, p_address, p_organization)
   on conflict (service, address) do update set organization_id = excluded.organization_id;
@@ -291,7 +297,8 @@ declare
 begin
   select * into o from public.operations x where x.organization_id = p_organization and x.id = p_operation;
   -- A code is good for once.
-  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text) and o.state = 'done';
+  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text)
+    and (o.state = 'done' or c.path = 'code');
   if o.kind like 'template\_%' then
     perform public.after_template_operation(o);
   elsif o.kind = 'check' and o.state = 'done' then

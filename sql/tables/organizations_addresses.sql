@@ -137,7 +137,7 @@ create or replace view public.numbers with (security_invoker) as
     coalesce(a.extra ->> 'environment', 'production') as environment,
     case when a.status = 'connected' and jsonb_typeof(a.extra -> 'attention') = 'object'
         and coalesce(bus.as_time(a.extra #>> '{attention,until}') > now(), true) then 'needs attention' else a.status end as state,
-    coalesce(a.extra #>> '{attention,reason}', a.extra #>> '{disconnected,by}') as reason,
+    case when a.status = 'connected' then a.extra #>> '{attention,reason}' else a.extra #>> '{disconnected,by}' end as reason,
     nullif(a.extra ->> 'default_agent_id', '') as agent_id,
     a.extra ->> 'quality_rating' as quality, public.messages_a_second(a.extra) as messages_a_second,
     coalesce(a.extra ->> 'whatsapp_business_manager_messaging_limit', a.extra ->> 'messaging_limit_tier') as messaging_limit,

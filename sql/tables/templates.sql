@@ -101,8 +101,9 @@ begin
     where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id' and t.external_id is not null
       and t.components is distinct from o.output -> 'components' and t.components is distinct from o.output -> 'sent' and t.status <> 'editing';
   end if;
-  if o.kind = 'template_delete' and o.state = 'failed' then
-    -- It is still there: the row comes back with the next look.
+  if o.kind in ('template_delete', 'template_edit') and o.state = 'failed' and exists (
+    select from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address) then
+    -- What Meta has is still as it was: the row follows.
     perform public.sync_templates(o.organization_id, o.organization_address);
   end if;
 end

@@ -22,7 +22,6 @@ comment on function bus.open_windows(uuid[], text[], text[], timestamptz[]) is '
 
 create or replace function public.window_is_closed(p_organization uuid, p_address text, p_contact text) returns boolean
 language sql stable
-set search_path = ''
 as $$
   select coalesce(
     -- A minute of margin: the send takes time as well.
