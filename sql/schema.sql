@@ -1215,7 +1215,11 @@ begin
       'record', case when m.service not in ('whatsapp', 'instagram') then to_jsonb(m) end,
       'media_id', u.media_id, 'media_error', u.error,
       'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
-        then public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end,
+        -- public.window_is_closed, written out: it is asked for every message.
+        then case when w.opened_at is not null then w.opened_at < now() - interval '23 hours 59 minutes'
+                  else coalesce(n.extra ->> 'environment', 'production') <> 'development'
+                    and case when n.extra ? 'connected_at' then coalesce(bus.as_time(n.extra ->> 'connected_at'), n.created_at) else n.created_at end
+                      < now() - interval '24 hours' end end,
       'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -1223,6 +1227,9 @@ begin
     on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  left join public.organizations_addresses n on n.organization_id = m.organization_id and n.address = m.organization_address
+  left join bus.windows w
+    on (w.organization_id, w.organization_address, w.contact_address) = (m.organization_id, m.organization_address, m.contact_address)
   left join storage.uploads u
     on c.waits_for is not null and (u.organization_id, u.organization_address, u.upload_key) = (c.organization_id, c.lane, c.waits_for)
   where not c.suspect and m.external_id is null and not m.status ? 'failed';
@@ -3537,13 +3544,13 @@ begin
   -- What the trigger would find out for each row is found out here once for each thread. (Connectors name stored files:
   -- whose they are is for the trigger to see.)
   perform set_config('tidings.filed', case when p_events @? '$[*].content.file ? (@.uri starts with "internal:")' then '' else 'on' end, true);
-  insert into public.messages (organization_id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
+  insert into public.messages (organization_id, id, service, organization_address, contact_address, group_address, thread_id, conversation_id,
                                external_id, direction, content, status, "timestamp")
   with told as materialized (
     -- Of one message told twice, the file and not its placeholder.
     select distinct on (x.organization_id, x.address, x.external_id) x.*
     from jsonb_to_recordset(p_events) as x (
-      organization_id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
+      organization_id uuid, id uuid, service public.service, address text, contact text, phone text, user_id text, "group" text, thread text,
       external_id text, direction public.direction, content jsonb, status jsonb, "timestamp" timestamptz, n bigint)
     order by x.organization_id, x.address, x.external_id, x.content ->> 'kind' = 'media_placeholder', x.n
   ), fresh as materialized (
@@ -3557,7 +3564,7 @@ begin
     from (select distinct organization_id, service, address, contact, phone, user_id, "group" from fresh) p
     cross join lateral public.thread_of(p.organization_id, p.service, p.address, p.contact, p.phone, p.user_id, p."group") f
   )
-  select f.organization_id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
+  select f.organization_id, f.id, f.service, f.address, t.contact_address, f."group", f.thread, t.conversation_id,
     f.external_id, f.direction, f.content, coalesce(f.status, jsonb_build_object('pending', now())), f."timestamp"
   from fresh f
   join threads t on (t.organization_id, t.service, t.address) = (f.organization_id, f.service, f.address)
@@ -4091,79 +4098,95 @@ CREATE FUNCTION public.after_insert_on_messages() RETURNS trigger
     AS $$
 declare
   moment timestamptz := clock_timestamp();
+  has record;
 begin
-  -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
-  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
-  select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
-    case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
-    n."timestamp", greatest(n."timestamp", moment),
-    case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
-  from inserted n
-  where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
-  order by n."timestamp", n.id;
-  if found then
-    perform bus.ring('dispatch');
+  -- One look at what there is; most inserts are of one kind, and each of the following costs something.
+  select bool_or(n.direction = 'incoming') as incoming, bool_or(n.direction = 'outgoing') as outgoing,
+    bool_or(n.external_id is not null) as known, bool_or(n.content ->> 'type' = 'file') as files
+  into has from inserted n;
+
+  if has.outgoing then
+    -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
+    insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
+    select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
+      case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
+      n."timestamp", greatest(n."timestamp", moment),
+      case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
+    from inserted n
+    where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
+    order by n."timestamp", n.id;
+    if found then
+      perform bus.ring('dispatch');
+    end if;
+
+    -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
+    update public.conversations c set extra = jsonb_build_object('paused', moment)
+    from (
+      select distinct n.organization_id, n.conversation_id
+      from inserted n
+      left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
+      where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
+        and ((a.ai = false and n.status ? 'pending')
+          or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
+            -- Not the echo of what is being sent from here at this moment.
+            and not exists (
+              select from bus.tasks t
+              where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
+    ) n
+    where c.organization_id = n.organization_id and c.id = n.conversation_id;
   end if;
 
-  -- Incoming rows ask for an answer: one task for each conversation, moved by each further message.
-  insert into bus.tasks as t (queue, organization_id, key, subject, single, due_at, run_at)
-  select distinct on (n.organization_id, n.conversation_id)
-    'agent', n.organization_id, n.conversation_id::text, n.id::text, true, moment + d.delay, moment + d.delay
-  from inserted n
-  join public.organizations o on o.id = n.organization_id
-  cross join lateral (
-    select make_interval(secs => case when jsonb_typeof(o.extra -> 'response_delay_seconds') = 'number'
-      then greatest(0, least(3600, (o.extra ->> 'response_delay_seconds')::numeric)) else 3 end::float8) as delay) d
-  where n.direction = 'incoming' and n.status ? 'pending'
-  order by n.organization_id, n.conversation_id, n."timestamp" desc, n.id desc
-  on conflict (organization_id, queue, key) where single do update set
-    version = t.version + 1,
-    subject = excluded.subject,
-    due_at = excluded.due_at,
-    -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
-    run_at = case when t.worker is not null and t.run_at > moment then t.run_at
-                  else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
-  if found then
-    perform bus.ring('agent');
+  if has.incoming then
+    -- Incoming rows ask for an answer: one task for each conversation, moved by each further message.
+    insert into bus.tasks as t (queue, organization_id, key, subject, single, due_at, run_at)
+    select distinct on (n.organization_id, n.conversation_id)
+      'agent', n.organization_id, n.conversation_id::text, n.id::text, true, moment + d.delay, moment + d.delay
+    from inserted n
+    join public.organizations o on o.id = n.organization_id
+    cross join lateral (
+      select make_interval(secs => case when jsonb_typeof(o.extra -> 'response_delay_seconds') = 'number'
+        then greatest(0, least(3600, (o.extra ->> 'response_delay_seconds')::numeric)) else 3 end::float8) as delay) d
+    where n.direction = 'incoming' and n.status ? 'pending'
+    order by n.organization_id, n.conversation_id, n."timestamp" desc, n.id desc
+    on conflict (organization_id, queue, key) where single do update set
+      version = t.version + 1,
+      subject = excluded.subject,
+      due_at = excluded.due_at,
+      -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
+      run_at = case when t.worker is not null and t.run_at > moment then t.run_at
+                    else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
+    if found then
+      perform bus.ring('agent');
+    end if;
+
+    -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
+    perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
+    from inserted n
+    where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
+      and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
+    having count(*) > 0;
   end if;
 
-  -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
-  perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
-  from inserted n
-  where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
-    and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
-  having count(*) > 0;
+  if has.files then
+    -- Files that the provider still keeps.
+    perform bus.fetch_media(n.organization_id, n.id) from inserted n
+    where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
+      and n.content #>> '{file,uri}' not like 'internal://%';
+    perform storage.use_files(array_agg(n.organization_id), array_agg(storage.name_of(n.content #>> '{file,uri}'))) from inserted n
+    where n.content ->> 'type' = 'file' having count(*) > 0;
+  end if;
 
-  -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
-  update public.conversations c set extra = jsonb_build_object('paused', moment)
-  from (
-    select distinct n.organization_id, n.conversation_id
-    from inserted n
-    left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
-    where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
-      and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
-          -- Not the echo of what is being sent from here at this moment.
-          and not exists (
-            select from bus.tasks t
-            where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
-  ) n
-  where c.organization_id = n.organization_id and c.id = n.conversation_id;
-
-  -- Files that the provider still keeps.
-  perform bus.fetch_media(n.organization_id, n.id) from inserted n
-  where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
-    and n.content #>> '{file,uri}' not like 'internal://%';
-
-  -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
-  -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
-  perform pg_advisory_xact_lock(h) from (
-    select distinct bus.arrival(n.organization_address, n.external_id) as h
-    from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
-  if exists (select from bus.orphans) then
-    perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
-    from inserted n
-    join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+  if has.known then
+    -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
+    -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
+    perform pg_advisory_xact_lock(h) from (
+      select distinct bus.arrival(n.organization_address, n.external_id) as h
+      from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
+    if exists (select from bus.orphans) then
+      perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
+      from inserted n
+      join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+    end if;
   end if;
   return null;
 end
@@ -4237,7 +4260,8 @@ declare
 begin
   select * into o from public.operations x where x.organization_id = p_organization and x.id = p_operation;
   -- A code is good for once.
-  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text) and o.state = 'done';
+  delete from secrets.credentials c where (c.organization_id, c.subject, c.subject_key) = (o.organization_id, 'operations', o.id::text)
+    and (o.state = 'done' or c.path = 'code');
   if o.kind like 'template\_%' then
     perform public.after_template_operation(o);
   elsif o.kind = 'check' and o.state = 'done' then
@@ -4392,8 +4416,9 @@ begin
     where t.organization_id = o.organization_id and t.id::text = o.input ->> 'template_id' and t.external_id is not null
       and t.components is distinct from o.output -> 'components' and t.components is distinct from o.output -> 'sent' and t.status <> 'editing';
   end if;
-  if o.kind = 'template_delete' and o.state = 'failed' then
-    -- It is still there: the row comes back with the next look.
+  if o.kind in ('template_delete', 'template_edit') and o.state = 'failed' and exists (
+    select from public.organizations_addresses a where a.organization_id = o.organization_id and a.address = o.organization_address) then
+    -- What Meta has is still as it was: the row follows.
     perform public.sync_templates(o.organization_id, o.organization_address);
   end if;
 end
@@ -4675,6 +4700,12 @@ begin
     select from public.organizations_addresses a where a.organization_id = new.organization_id and a.address = new.organization_address) then
     raise exception 'operations.organization_address: the organization has no address %', coalesce(new.organization_address, '(none)')
       using errcode = '23503';
+  elsif new.kind not in ('signup', 'login', 'pairing') and exists (
+    select from bus.numbers n
+    join public.organizations_addresses a on a.organization_id = new.organization_id and a.address = new.organization_address and a.service = n.service
+    where n.address = new.organization_address and n.organization_id <> new.organization_id)
+  then
+    raise exception 'operations.organization_address: % belongs to another organization by now', new.organization_address using errcode = '42501';
   end if;
   -- A signup's code and a PIN are secrets: the row shows that there is one.
   foreach k in array '{code,pin,access_token}'::text[] loop
@@ -7133,7 +7164,7 @@ begin
   select o.organization_id, o.address, 'warning', 'signup', p_service, 'the address was connected by another organization'
   from public.organizations_addresses o
   where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
-  update public.organizations_addresses o set status = 'disconnected', extra = '{"disconnected": {"by": "another organization"}}'
+  update public.organizations_addresses o set status = 'disconnected', extra = '{"access_token": null, "disconnected": {"by": "another organization"}}'
   where o.service = p_service and o.address = p_address and o.organization_id <> p_organization and o.status = 'connected';
   insert into bus.numbers (service, address, organization_id) values (p_service, p_address, p_organization)
   on conflict (service, address) do update set organization_id = excluded.organization_id;
@@ -7154,10 +7185,6 @@ COMMENT ON FUNCTION public.take_home(p_organization uuid, p_service public.servi
 
 CREATE FUNCTION public.thread_of(p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text, OUT contact_address text, OUT conversation_id uuid) RETURNS record
     LANGUAGE plpgsql
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
     AS $$
 begin
   contact_address := p_contact;
@@ -7208,7 +7235,6 @@ COMMENT ON FUNCTION public.unblock_contact(organization_id uuid, organization_ad
 
 CREATE FUNCTION public.window_is_closed(p_organization uuid, p_address text, p_contact text) RETURNS boolean
     LANGUAGE sql STABLE
-    SET search_path TO ''
     AS $$
   select coalesce(
     -- A minute of margin: the send takes time as well.
@@ -7638,31 +7664,6 @@ $$;
 
 
 --
--- Name: after_insert_on_messages(); Type: FUNCTION; Schema: storage; Owner: -
---
-
-CREATE FUNCTION storage.after_insert_on_messages() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-  update storage.objects o set unused_since = null
-  from inserted n
-  where n.content ->> 'type' = 'file' and o.organization_id = n.organization_id and o.bucket_id = 'media'
-    and o.name = storage.name_of(n.content #>> '{file,uri}') and o.unused_since is not null;
-  return null;
-end
-$$;
-
-
---
--- Name: FUNCTION after_insert_on_messages(); Type: COMMENT; Schema: storage; Owner: -
---
-
-COMMENT ON FUNCTION storage.after_insert_on_messages() IS 'A file that a message refers to is in use.';
-
-
---
 -- Name: check_file(public.messages); Type: FUNCTION; Schema: storage; Owner: -
 --
 
@@ -7854,6 +7855,27 @@ $$;
 --
 
 COMMENT ON FUNCTION storage.upload_key(p_file jsonb) IS 'What an upload is of: the object, and what it is said to be, as a short key. Null where there is nothing to upload.';
+
+
+--
+-- Name: use_files(uuid[], text[]); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.use_files(p_organizations uuid[], p_names text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update storage.objects o set unused_since = null
+  from unnest(p_organizations, p_names) x (organization_id, name)
+  where o.organization_id = x.organization_id and o.bucket_id = 'media' and o.name = x.name and o.unused_since is not null
+$$;
+
+
+--
+-- Name: FUNCTION use_files(p_organizations uuid[], p_names text[]); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.use_files(p_organizations uuid[], p_names text[]) IS 'Files that messages refer to are in use.';
 
 
 --
@@ -8451,7 +8473,10 @@ CREATE VIEW public.numbers WITH (security_invoker='true') AS
             WHEN ((a.status = 'connected'::text) AND (jsonb_typeof((a.extra -> 'attention'::text)) = 'object'::text) AND COALESCE((bus.as_time((a.extra #>> '{attention,until}'::text[])) > now()), true)) THEN 'needs attention'::text
             ELSE a.status
         END AS state,
-    COALESCE((a.extra #>> '{attention,reason}'::text[]), (a.extra #>> '{disconnected,by}'::text[])) AS reason,
+        CASE
+            WHEN (a.status = 'connected'::text) THEN (a.extra #>> '{attention,reason}'::text[])
+            ELSE (a.extra #>> '{disconnected,by}'::text[])
+        END AS reason,
     NULLIF((a.extra ->> 'default_agent_id'::text), ''::text) AS agent_id,
     (a.extra ->> 'quality_rating'::text) AS quality,
     public.messages_a_second(a.extra) AS messages_a_second,
@@ -9498,13 +9523,6 @@ CREATE TRIGGER unlink_addresses BEFORE DELETE ON public.contacts FOR EACH ROW EX
 --
 
 CREATE TRIGGER use_file AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((((new.content ->> 'type'::text) = 'file'::text) AND ((new.content #>> '{file,uri}'::text[]) IS DISTINCT FROM (old.content #>> '{file,uri}'::text[])))) EXECUTE FUNCTION storage.after_file_on_messages();
-
-
---
--- Name: messages use_files; Type: TRIGGER; Schema: public; Owner: -
---
-
-CREATE TRIGGER use_files AFTER INSERT ON public.messages REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION storage.after_insert_on_messages();
 
 
 --

@@ -29,7 +29,9 @@ begin
       'window_closed', case when m.service = 'whatsapp' and m.content ->> 'kind' <> 'template' and m.group_address is null
         -- public.window_is_closed, written out: it is asked for every message.
         then case when w.opened_at is not null then w.opened_at < now() - interval '23 hours 59 minutes'
-                  else public.window_is_closed(m.organization_id, m.organization_address, m.contact_address) end end,
+                  else coalesce(n.extra ->> 'environment', 'production') <> 'development'
+                    and case when n.extra ? 'connected_at' then coalesce(bus.as_time(n.extra ->> 'connected_at'), n.created_at) else n.created_at end
+                      < now() - interval '24 hours' end end,
       'credential', case when k.path is not null then secrets.as_json(k) end)
   from unnest(claimed) c
   join public.messages m on m.organization_id = c.organization_id and m.id = c.subject::uuid
@@ -37,6 +39,7 @@ begin
     on (k.organization_id, k.subject, k.subject_key, k.path) = (m.organization_id, 'organizations_addresses', m.organization_address, 'access_token')
   left join public.contacts_addresses a
     on a.organization_id = m.organization_id and a.service = m.service and a.address = m.contact_address
+  left join public.organizations_addresses n on n.organization_id = m.organization_id and n.address = m.organization_address
   left join bus.windows w
     on (w.organization_id, w.organization_address, w.contact_address) = (m.organization_id, m.organization_address, m.contact_address)
   left join storage.uploads u

@@ -87,23 +87,15 @@ as $$
 $$;
 comment on function storage.most_bytes(text) is 'The most bytes that WhatsApp takes for a kind of file (Cloud API, media).';
 
-create or replace function storage.after_insert_on_messages() returns trigger
-language plpgsql security definer
+create or replace function storage.use_files(p_organizations uuid[], p_names text[]) returns void
+language sql
 set search_path = ''
 as $$
-begin
   update storage.objects o set unused_since = null
-  from inserted n
-  where n.content ->> 'type' = 'file' and o.organization_id = n.organization_id and o.bucket_id = 'media'
-    and o.name = storage.name_of(n.content #>> '{file,uri}') and o.unused_since is not null;
-  return null;
-end
+  from unnest(p_organizations, p_names) x (organization_id, name)
+  where o.organization_id = x.organization_id and o.bucket_id = 'media' and o.name = x.name and o.unused_since is not null
 $$;
-comment on function storage.after_insert_on_messages() is 'A file that a message refers to is in use.';
-
-create or replace trigger use_files after insert on public.messages
-  referencing new table as inserted
-  for each statement execute function storage.after_insert_on_messages();
+comment on function storage.use_files(uuid[], text[]) is 'Files that messages refer to are in use.';
 
 create or replace function storage.after_file_on_messages() returns trigger
 language plpgsql security definer

@@ -76,7 +76,6 @@ create or replace function public.thread_of(
   p_organization uuid, p_service public.service, p_address text, p_contact text, p_phone text, p_user_id text, p_group text,
   out contact_address text, out conversation_id uuid)
 language plpgsql
-set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
 as $$
 begin
   contact_address := p_contact;

@@ -131,79 +131,95 @@ set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqsc
 as $$
 declare
   moment timestamptz := clock_timestamp();
+  has record;
 begin
-  -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
-  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
-  select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
-    case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
-    n."timestamp", greatest(n."timestamp", moment),
-    case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
-  from inserted n
-  where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
-  order by n."timestamp", n.id;
-  if found then
-    perform bus.ring('dispatch');
+  -- One look at what there is; most inserts are of one kind, and each of the following costs something.
+  select bool_or(n.direction = 'incoming') as incoming, bool_or(n.direction = 'outgoing') as outgoing,
+    bool_or(n.external_id is not null) as known, bool_or(n.content ->> 'type' = 'file') as files
+  into has from inserted n;
+
+  if has.outgoing then
+    -- Outgoing rows go to dispatch. Templates and whatever comes by the dozen are broadcasts: they let answers pass.
+    insert into bus.tasks (queue, organization_id, key, lane, subject, priority, due_at, run_at, waits_for)
+    select 'dispatch', n.organization_id, n.conversation_id::text, n.organization_address, n.id::text,
+      case when n.content ->> 'kind' = 'template' or count(*) over (partition by n.organization_id) > 10 then 1 else 0 end,
+      n."timestamp", greatest(n."timestamp", moment),
+      case when n.service = 'whatsapp' and n.content ->> 'type' = 'file' then storage.upload_key(n.content -> 'file') end
+    from inserted n
+    where n.direction = 'outgoing' and n.service <> 'local' and n.status ? 'pending' and n.external_id is null
+    order by n."timestamp", n.id;
+    if found then
+      perform bus.ring('dispatch');
+    end if;
+
+    -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
+    update public.conversations c set extra = jsonb_build_object('paused', moment)
+    from (
+      select distinct n.organization_id, n.conversation_id
+      from inserted n
+      left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
+      where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
+        and ((a.ai = false and n.status ? 'pending')
+          or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
+            -- Not the echo of what is being sent from here at this moment.
+            and not exists (
+              select from bus.tasks t
+              where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
+    ) n
+    where c.organization_id = n.organization_id and c.id = n.conversation_id;
   end if;
 
-  -- Incoming rows ask for an answer: one task for each conversation, moved by each further message.
-  insert into bus.tasks as t (queue, organization_id, key, subject, single, due_at, run_at)
-  select distinct on (n.organization_id, n.conversation_id)
-    'agent', n.organization_id, n.conversation_id::text, n.id::text, true, moment + d.delay, moment + d.delay
-  from inserted n
-  join public.organizations o on o.id = n.organization_id
-  cross join lateral (
-    select make_interval(secs => case when jsonb_typeof(o.extra -> 'response_delay_seconds') = 'number'
-      then greatest(0, least(3600, (o.extra ->> 'response_delay_seconds')::numeric)) else 3 end::float8) as delay) d
-  where n.direction = 'incoming' and n.status ? 'pending'
-  order by n.organization_id, n.conversation_id, n."timestamp" desc, n.id desc
-  on conflict (organization_id, queue, key) where single do update set
-    version = t.version + 1,
-    subject = excluded.subject,
-    due_at = excluded.due_at,
-    -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
-    run_at = case when t.worker is not null and t.run_at > moment then t.run_at
-                  else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
-  if found then
-    perform bus.ring('agent');
+  if has.incoming then
+    -- Incoming rows ask for an answer: one task for each conversation, moved by each further message.
+    insert into bus.tasks as t (queue, organization_id, key, subject, single, due_at, run_at)
+    select distinct on (n.organization_id, n.conversation_id)
+      'agent', n.organization_id, n.conversation_id::text, n.id::text, true, moment + d.delay, moment + d.delay
+    from inserted n
+    join public.organizations o on o.id = n.organization_id
+    cross join lateral (
+      select make_interval(secs => case when jsonb_typeof(o.extra -> 'response_delay_seconds') = 'number'
+        then greatest(0, least(3600, (o.extra ->> 'response_delay_seconds')::numeric)) else 3 end::float8) as delay) d
+    where n.direction = 'incoming' and n.status ? 'pending'
+    order by n.organization_id, n.conversation_id, n."timestamp" desc, n.id desc
+    on conflict (organization_id, queue, key) where single do update set
+      version = t.version + 1,
+      subject = excluded.subject,
+      due_at = excluded.due_at,
+      -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
+      run_at = case when t.worker is not null and t.run_at > moment then t.run_at
+                    else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
+    if found then
+      perform bus.ring('agent');
+    end if;
+
+    -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
+    perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
+    from inserted n
+    where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
+      and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
+    having count(*) > 0;
   end if;
 
-  -- What people sent (or called) themselves opens the 24-hour window; not what was imported, nor what the business wrote.
-  perform bus.open_windows(array_agg(n.organization_id), array_agg(n.organization_address), array_agg(n.contact_address), array_agg(n."timestamp"))
-  from inserted n
-  where n.direction = 'incoming' and n.service in ('whatsapp', 'instagram') and n.group_address is null and n.contact_address is not null
-    and (n.status ?| '{pending,standby}' or n.content ->> 'kind' = 'call')
-  having count(*) > 0;
+  if has.files then
+    -- Files that the provider still keeps.
+    perform bus.fetch_media(n.organization_id, n.id) from inserted n
+    where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
+      and n.content #>> '{file,uri}' not like 'internal://%';
+    perform storage.use_files(array_agg(n.organization_id), array_agg(storage.name_of(n.content #>> '{file,uri}'))) from inserted n
+    where n.content ->> 'type' = 'file' having count(*) > 0;
+  end if;
 
-  -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
-  update public.conversations c set extra = jsonb_build_object('paused', moment)
-  from (
-    select distinct n.organization_id, n.conversation_id
-    from inserted n
-    left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
-    where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
-      and ((a.ai = false and n.status ? 'pending')
-        or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
-          -- Not the echo of what is being sent from here at this moment.
-          and not exists (
-            select from bus.tasks t
-            where t.organization_id = n.organization_id and t.queue = 'dispatch' and t.key = n.conversation_id::text and t.worker is not null)))
-  ) n
-  where c.organization_id = n.organization_id and c.id = n.conversation_id;
-
-  -- Files that the provider still keeps.
-  perform bus.fetch_media(n.organization_id, n.id) from inserted n
-  where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
-    and n.content #>> '{file,uri}' not like 'internal://%';
-
-  -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
-  -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
-  perform pg_advisory_xact_lock(h) from (
-    select distinct bus.arrival(n.organization_address, n.external_id) as h
-    from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
-  if exists (select from bus.orphans) then
-    perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
-    from inserted n
-    join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+  if has.known then
+    -- Receipts, edits and revocations that were here first. The lock comes before the look: whoever stores one of them
+    -- without its message takes the same. Nobody races for what is old; bus.prune finds what slips through.
+    perform pg_advisory_xact_lock(h) from (
+      select distinct bus.arrival(n.organization_address, n.external_id) as h
+      from inserted n where n.external_id is not null and n."timestamp" > moment - interval '1 hour' order by 1) locks;
+    if exists (select from bus.orphans) then
+      perform bus.adopt_orphans(n.organization_id, n.organization_address, n.external_id)
+      from inserted n
+      join bus.orphans o on (o.organization_id, o.organization_address, o.external_id) = (n.organization_id, n.organization_address, n.external_id);
+    end if;
   end if;
   return null;
 end
