@@ -5,6 +5,7 @@
 mod agent;
 mod bus;
 mod connector;
+mod defects;
 mod dispatch;
 mod edge;
 mod experiments;

@@ -97,3 +97,23 @@ async fn replay_by_id_and_time() {
     assert_eq!(world.run(&["replay", "--dead"]).await.1.trim(), "1 dead tasks put back");
     assert_eq!(world.count("bus.tasks where queue = 'dispatch'").await, 3);
 }
+
+#[tokio::test]
+async fn one_number_is_served_with_nothing_but_the_environment() {
+    let world = World::new().await;
+    let environment = [("WHATSAPP_PHONE_NUMBER_ID", "777"), ("WHATSAPP_ACCESS_TOKEN", "env-token")];
+    let process = world.serve_with(&environment).await;
+    world.until("it is registered", "select count(*) = 1 from public.organizations_addresses where address = '777' and status = 'connected'").await;
+    world.webhook(&process, text_webhook("777", "549", "wamid.1", now(), "hi").to_string()).await;
+    world.until("what comes in is stored", "select count(*) = 1 from public.messages where organization_address = '777'").await;
+    drop(process);
+    let again = world.serve_with(&environment).await;
+    world
+        .until(
+            "the token is sealed and not shown",
+            "select extra ->> 'access_token' = '[sealed]' from public.organizations_addresses where address = '777'",
+        )
+        .await;
+    assert_eq!(world.count("public.organizations").await, 1, "a second start registers nothing");
+    drop(again);
+}

@@ -131,6 +131,19 @@ impl World {
         self.serve_parts(&[], free_port()).await
     }
 
+    /// A process with further settings, on another port.
+    pub async fn serve_with(&self, environment: &[(&str, &str)]) -> Process {
+        let port = free_port();
+        let mut command = self.command(&["serve"]);
+        command.env("LISTEN_ADDR", format!("127.0.0.1:{port}")).envs(environment.iter().copied());
+        let process = Process { child: command.stdout(Stdio::null()).spawn().unwrap(), address: format!("http://127.0.0.1:{port}") };
+        eventually("the process is ready", || async {
+            self.http.get(format!("{}/readyz", process.address)).send().await.is_ok_and(|r| r.status() == 200)
+        })
+        .await;
+        process
+    }
+
     pub async fn serve_parts(&self, arguments: &[&str], port: u16) -> Process {
         let process = self.launch(arguments, port);
         eventually("the process is ready", || async {
