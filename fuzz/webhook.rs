@@ -169,10 +169,20 @@ fn check(body: &[u8]) -> Result<(), String> {
             if let Some(missing) = required.iter().find(|k| !event[**k].is_string()) {
                 return Err(format!("{name}: {kind} without {missing}: {event}"));
             }
-            if event.to_string().contains("\\u0000") {
+            if has_nul(event) {
                 return Err(format!("{name}: NUL in {event}"));
             }
         }
     }
     Ok(())
+}
+
+/// PostgreSQL's jsonb cannot hold it.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }

@@ -1,7 +1,5 @@
 //! Connectors' webhooks: batches go into the journal like Meta's bodies, files into the store.
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use metrics::counter;
@@ -84,7 +82,7 @@ async fn receive(edge: &Edge, service: &str, request: Request<Incoming>) -> Resu
             Some("file") => {
                 let mime_type = field.content_type().map_or("application/octet-stream".to_owned(), ToString::to_string);
                 name = name.or_else(|| field.file_name().map(str::to_owned));
-                let chunks = field.map(|chunk| chunk.map(Bytes::from));
+                let chunks = field;
                 let spool = Spool::take(Box::pin(chunks), edge.upload_limit).await.map_err(|error| match error {
                     SpoolError::TooLarge(_) => problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &error.to_string()),
                     error => bad(&error.to_string()),

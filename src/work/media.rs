@@ -87,7 +87,7 @@ impl Media {
     async fn fetch(&self, task: &Task, job: &Job) -> Result<Value, Problem> {
         let uri = job.file["uri"].as_str().unwrap_or_default();
         let (spool, mime_type) =
-            if job.service.as_deref() == Some("instagram") { self.from_web(uri).await? } else { self.from_graph(task, job, uri).await? };
+            if job.service.as_deref() == Some("instagram") { self.over_web(uri).await? } else { self.over_graph(task, job, uri).await? };
         let mime_type =
             mime_type.or_else(|| job.file["mime_type"].as_str().map(str::to_owned)).unwrap_or_else(|| "application/octet-stream".to_owned());
         let name = spool.name(task.organization_id);
@@ -99,7 +99,7 @@ impl Media {
         Ok(file)
     }
 
-    async fn from_graph(&self, task: &Task, job: &Job, id: &str) -> Result<(Spool, Option<String>), Problem> {
+    async fn over_graph(&self, task: &Task, job: &Job, id: &str) -> Result<(Spool, Option<String>), Problem> {
         let token = self.tokens.of(job.credential.as_ref()).map_err(|e| Problem::Later(Some(Duration::from_secs(600)), e))?;
         whatsapp::check_id(id)?;
         whatsapp::check_id(&task.lane)?;
@@ -124,7 +124,7 @@ impl Media {
     }
 
     /// Without a token, from an address that came with the message: public ones only.
-    async fn from_web(&self, url: &str) -> Result<(Spool, Option<String>), Problem> {
+    async fn over_web(&self, url: &str) -> Result<(Spool, Option<String>), Problem> {
         let request = self.web.get(url).map_err(Problem::Never)?;
         let response = request.send().await.map_err(|e| match crate::outbound::is_refused(&e) {
             true => Problem::Never(crate::outbound::describe(&e)),

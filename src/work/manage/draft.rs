@@ -104,7 +104,11 @@ mod tests {
         let good = "Here it is:\n[{\"type\":\"BODY\",\"text\":\"Hello {{1}}, your order is ready.\",\"example\":{\"body_text\":[[\"Ana\"]]}}]";
         assert!(components(good).is_ok());
         assert!(components("sorry").is_err());
-        assert!(components("[{\"type\":\"BODY\",\"text\":\"{{1}} hello\",\"example\":{\"body_text\":[[\"Ana\"]]}}]").unwrap_err().contains("begins"));
-        assert!(components("[{\"type\":\"BODY\",\"text\":\"Hello {{1}}, hi\"}]").unwrap_err().contains("examples"));
+        assert!(
+            components("[{\"type\":\"BODY\",\"text\":\"{{1}} hello\",\"example\":{\"body_text\":[[\"Ana\"]]}}]")
+                .expect_err("refused")
+                .contains("begins")
+        );
+        assert!(components("[{\"type\":\"BODY\",\"text\":\"Hello {{1}}, hi\"}]").expect_err("refused").contains("examples"));
     }
 }
