@@ -2024,6 +2024,13 @@ begin
       delete from storage.uploads u using public.messages m
       where m.organization_id = r.organization_id and m.id = r.message_id and m.content ->> 'type' = 'file' and u.error is null
         and (u.organization_id, u.organization_address, u.upload_key) = (m.organization_id, m.organization_address, storage.upload_key(m.content -> 'file'));
+      if r.status #>> '{errors,0,code}' like '132%' then
+        -- What is known of the template here may say more than Meta does.
+        update public.messages m set status = jsonb_build_object('errors', jsonb_set(r.status -> 'errors', '{0,hint}', to_jsonb(h)))
+        from public.messages x, public.template_hint(x.organization_id, x.organization_address, x.content -> 'data') h
+        where x.organization_id = r.organization_id and x.id = r.message_id and h is not null
+          and m.organization_id = x.organization_id and m.id = x.id;
+      end if;
       perform bus.log_message(r.organization_id, r.message_id, 'error', 'dispatch', r.error, null);
       continue;
     end if;
@@ -7180,6 +7187,50 @@ COMMENT ON FUNCTION public.take_home(p_organization uuid, p_service public.servi
 
 
 --
+-- Name: template_hint(uuid, text, jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.template_hint(p_organization uuid, p_address text, p_data jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  t public.templates;
+  wanted int;
+  given int;
+begin
+  select x.* into t from public.templates x
+  join public.organizations_addresses a on a.organization_id = x.organization_id and a.address = p_address and a.extra ->> 'waba_id' = x.waba_id
+  where x.organization_id = p_organization and x.name = p_data ->> 'name' and x.language = p_data #>> '{language,code}';
+  if not found then
+    return (
+      select format('no template %s is known here in %s, only in %s', p_data ->> 'name', p_data #>> '{language,code}', string_agg(x.language, ', '))
+      from public.templates x where x.organization_id = p_organization and x.name = p_data ->> 'name' having count(*) > 0);
+  elsif t.status <> 'APPROVED' then
+    return format('the template is %s%s', t.status, coalesce(': ' || t.rejected_reason, ''));
+  end if;
+  select count(distinct v[1]) into wanted
+  from jsonb_array_elements(t.components) c, regexp_matches(c ->> 'text', '\{\{([A-Za-z0-9_]+)\}\}', 'g') v
+  where upper(c ->> 'type') = 'BODY';
+  select coalesce(sum(jsonb_array_length(c -> 'parameters')), 0) into given
+  from jsonb_array_elements(case when jsonb_typeof(p_data -> 'components') = 'array' then p_data -> 'components' else '[]' end) c
+  where upper(c ->> 'type') = 'BODY' and jsonb_typeof(c -> 'parameters') = 'array';
+  if wanted <> given then
+    return format('the body of the template has %s variables, the message gives %s', wanted, given);
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION template_hint(p_organization uuid, p_address text, p_data jsonb); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.template_hint(p_organization uuid, p_address text, p_data jsonb) IS 'What the synchronised definition says of a template message that Meta refused. It never keeps one from being sent: ours may be out of date.';
+
+
+--
 -- Name: thread_of(uuid, public.service, text, text, text, text, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -10813,6 +10864,13 @@ REVOKE ALL ON FUNCTION public.sync_templates(organization_id uuid, organization_
 --
 
 REVOKE ALL ON FUNCTION public.take_home(p_organization uuid, p_service public.service, p_address text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION template_hint(p_organization uuid, p_address text, p_data jsonb); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.template_hint(p_organization uuid, p_address text, p_data jsonb) FROM PUBLIC;
 
 
 --

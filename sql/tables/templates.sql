@@ -144,3 +144,37 @@ end
 $$;
 comment on function bus.save_templates(uuid, text, text, jsonb, timestamptz) is
   'Keeps templates as Meta lists them. With a list that is complete as of a time, those go that are not in it and have not changed since.';
+
+create or replace function public.template_hint(p_organization uuid, p_address text, p_data jsonb) returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  t public.templates;
+  wanted int;
+  given int;
+begin
+  select x.* into t from public.templates x
+  join public.organizations_addresses a on a.organization_id = x.organization_id and a.address = p_address and a.extra ->> 'waba_id' = x.waba_id
+  where x.organization_id = p_organization and x.name = p_data ->> 'name' and x.language = p_data #>> '{language,code}';
+  if not found then
+    return (
+      select format('no template %s is known here in %s, only in %s', p_data ->> 'name', p_data #>> '{language,code}', string_agg(x.language, ', '))
+      from public.templates x where x.organization_id = p_organization and x.name = p_data ->> 'name' having count(*) > 0);
+  elsif t.status <> 'APPROVED' then
+    return format('the template is %s%s', t.status, coalesce(': ' || t.rejected_reason, ''));
+  end if;
+  select count(distinct v[1]) into wanted
+  from jsonb_array_elements(t.components) c, regexp_matches(c ->> 'text', '\{\{([A-Za-z0-9_]+)\}\}', 'g') v
+  where upper(c ->> 'type') = 'BODY';
+  select coalesce(sum(jsonb_array_length(c -> 'parameters')), 0) into given
+  from jsonb_array_elements(case when jsonb_typeof(p_data -> 'components') = 'array' then p_data -> 'components' else '[]' end) c
+  where upper(c ->> 'type') = 'BODY' and jsonb_typeof(c -> 'parameters') = 'array';
+  if wanted <> given then
+    return format('the body of the template has %s variables, the message gives %s', wanted, given);
+  end if;
+  return null;
+end
+$$;
+comment on function public.template_hint(uuid, text, jsonb) is
+  'What the synchronised definition says of a template message that Meta refused. It never keeps one from being sent: ours may be out of date.';

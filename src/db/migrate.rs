@@ -53,6 +53,7 @@ const SQL: &[(&str, &str)] = files![
     "bus/account.sql",
     "bus/media.sql",
     "bus/dispatch.sql",
+    "bus/unsent.sql",
     "bus/agent.sql",
     "bus/receipts.sql",
     "bus/status.sql",

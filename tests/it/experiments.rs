@@ -1,4 +1,4 @@
-//! What was observed of the parent product, and how it comes out here (E6 to E9, E11, E17 to E20), on the level of SQL.
+//! Observed behaviour of such systems, and how it comes out here (E6 to E9, E11, E17 to E20), on the level of SQL.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -360,3 +360,21 @@ async fn a_conversation_is_marked_read_by_one_receipt() {
     assert_eq!(receipts.last().unwrap()["message_id"], "wamid.2");
     assert!(receipts.len() <= 2 && receipts.last().unwrap()["typing_indicator"].is_object(), "{receipts:?}");
 }
+
+#[tokio::test]
+async fn what_is_known_of_a_template_explains_a_refusal_and_never_blocks() {
+    let world = World::new().await;
+    let organization = world.furnished().await;
+    let _process = world.serve().await;
+    world
+        .execute("insert into public.templates (organization_id, organization_address, name, language, category, status, components, external_id)
+            values ($1, '111', 'order_update', 'en_US', 'UTILITY', 'APPROVED', '[{\"type\": \"BODY\", \"text\": \"Hello {{1}}, it is {{2}} o clock.\"}]', '1')", &[&organization])
+        .await;
+    // Ours may be out of date: Meta decides.
+    world.execute(INSERT, &[&organization, &template(json!([]))]).await;
+    eventually("it is sent", || async { world.sandbox.sent().len() == 1 }).await;
+    world.sandbox.fault(Fault { on: "messages".into(), times: Some(1), code: Some(132_000), ..Fault::default() });
+    world.execute(INSERT, &[&organization, &template(json!([{"type": "body", "parameters": [{"type": "text", "text": "Ana"}]}]))]).await;
+    let hint = "select status->'errors'->0->>'hint' = 'the body of the template has 2 variables, the message gives 1' from public.messages where status ? 'failed'";
+    world.until("the refusal is explained", hint).await;
+}

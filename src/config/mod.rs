@@ -1,10 +1,14 @@
 //! Settings. Every one is an environment variable (or a line of `.env`); `--help` documents them.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+mod part;
+
+use std::net::SocketAddr;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::Args;
 use ipnet::IpNet;
+
+pub use part::Part;
 
 /// What the process needs to know. Read once, at the start; nothing else looks at the environment.
 #[derive(Args, Clone)]
@@ -193,68 +197,6 @@ fn pair(id_name: &str, ids: &str, secret_name: &str, secrets: &str) -> Result<Ve
     }
     let ids = ids.into_iter().map(Some).chain(std::iter::repeat(None));
     Ok(ids.zip(secrets).map(|(id, secret)| App { id, secret }).collect())
-}
-
-/// A part of `serve`: the edges, or one loop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// The HTTP edges.
-    Http,
-    /// Journal entries to rows.
-    Intake,
-    /// Conversations to answers.
-    Agent,
-    /// Outgoing rows to the Graph API.
-    Dispatch,
-    /// Read receipts and typing indicators.
-    Receipts,
-    /// Credentials to their sealed form.
-    Seal,
-    /// Files that came in.
-    Media,
-    /// Files that go out.
-    Upload,
-    /// Operations on numbers and templates.
-    Manage,
-    /// Files that nobody refers to any more.
-    Sweep,
-}
-
-impl Part {
-    /// All of them, as `serve` runs them without `--only`.
-    pub const ALL: [Part; 10] =
-        [Part::Http, Part::Intake, Part::Agent, Part::Dispatch, Part::Receipts, Part::Seal, Part::Media, Part::Upload, Part::Manage, Part::Sweep];
-
-    /// The name on the command line; for loops, the queue's.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Http => "http",
-            Part::Intake => "intake",
-            Part::Agent => "agent",
-            Part::Dispatch => "dispatch",
-            Part::Receipts => "receipts",
-            Part::Seal => "seal",
-            Part::Media => "media",
-            Part::Upload => "upload",
-            Part::Manage => "manage",
-            Part::Sweep => "sweep",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Part {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Part::ALL.map(Part::name).join(", ");
-        Part::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("no part is called {text}; there are {known}"))
-    }
 }
 
 /// A Meta app: webhooks are signed with its secret.
