@@ -101,7 +101,7 @@ async fn a_lost_answer_is_settled_by_the_receipt() {
     let world = World::new().await;
     let organization = world.furnished().await;
     world.sandbox.fault(Fault { accept: true, cut: true, ..fault("messages") });
-    world.sandbox.set(|s| s.receipt_ms = 300);
+    world.sandbox.set(|s| s.receipt_ms = 1500);
     let _process = world.serve().await;
     world.send(organization, "549", "x").await;
     world.until("the attempt's outcome is unknown", "select status->'errors'->0->>'code' = 'unknown_outcome' from public.messages").await;
