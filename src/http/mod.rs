@@ -106,6 +106,12 @@ impl Edge {
             (["storage", "v1", "object", "sign", "media", name @ ..], &Method::GET | &Method::HEAD) => {
                 storage::serve(self, &name.join("/"), &request).await
             }
+            (["storage", "v1", "object", "sign", "media", name @ ..], &Method::POST) => cors(storage::sign(self, &name.join("/"), &request).await),
+            (["storage", "v1", "object", "media", name @ ..], &Method::POST) => cors(storage::upload(self, &name.join("/"), request).await),
+            (["storage", "v1", "object", "media" | "authenticated", name @ ..], &Method::GET) => {
+                cors(storage::read(self, name.join("/").trim_start_matches("media/"), &request).await)
+            }
+            (["storage", "v1", ..], &Method::OPTIONS) => cors(text(StatusCode::NO_CONTENT, "")),
             (["rest", "v1", "messages"], &Method::POST) => rest::insert(self, request).await,
             (["rest", "v1", "messages"], _) => not_allowed("POST"),
             (["healthz"], &Method::GET | &Method::HEAD) => text(StatusCode::OK, "alive\n"),

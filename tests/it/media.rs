@@ -193,3 +193,27 @@ async fn m4_only_files_that_nobody_refers_to_are_collected() {
     eventually("with its last reference it goes", || async { !there(ours, "shared") }).await;
     assert!(there(ours, "kept"));
 }
+
+#[tokio::test]
+async fn files_are_uploaded_and_read_with_a_key_of_their_organization() {
+    let world = World::new().await;
+    let (ours, theirs) = (world.furnished().await, world.organization(json!({})).await);
+    let process = world.serve().await;
+    let key = "insert into public.api_keys (organization_id, name) values ($1, 'k') returning key";
+    let (key, other): (String, String) = (world.value(key, &[&ours]).await, world.value(key, &[&theirs]).await);
+    let url = |id: &str| format!("{}/storage/v1/object/media/organizations/{ours}/attachments/{id}", process.address);
+    let post = |key: &str, id: &str| world.http.post(url(id)).header("api-key", key).header("content-type", "image/png").body("a picture");
+    assert_eq!(post(&other, "a").send().await.unwrap().status(), 403, "the other tenant");
+    assert_eq!(world.http.post(url("a")).body("x").send().await.unwrap().status(), 401);
+    let stored: Value = post(&key, "a").send().await.unwrap().json().await.unwrap();
+    assert_eq!(stored["Key"], format!("media/organizations/{ours}/attachments/a"));
+    assert_eq!(post(&key, "a").send().await.unwrap().status(), 409);
+    assert!(post(&key, "..").send().await.unwrap().status().is_client_error());
+    let get = |key: &str| world.http.get(url("a")).header("api-key", key).send();
+    assert_eq!(get(&other).await.unwrap().status(), 403);
+    let answer = get(&key).await.unwrap();
+    assert_eq!((answer.headers()["content-type"].clone(), answer.text().await.unwrap()), ("image/png".parse().unwrap(), "a picture".to_owned()));
+    world.execute(INSERT, &[&ours, &"549", &file(stored["uri"].as_str().unwrap(), "image", "image/png")]).await;
+    eventually("it is sent", || async { world.sandbox.sent().len() == 1 }).await;
+    assert_eq!(world.sandbox.media(|m| m.uploads[0]["size"].clone()), 9);
+}
