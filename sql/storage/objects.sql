@@ -29,7 +29,12 @@ begin
   end if;
   insert into storage.objects as x (organization_id, name, size, mime_type, file_name)
   values (p_organization, p_name, p_size, p_mime_type, p_file_name)
-  on conflict (organization_id, bucket_id, name) do update set unused_since = case when x.unused_since is null then null else now() end
+  on conflict (organization_id, bucket_id, name) do update set
+    unused_since = case when x.unused_since is null then null else now() end,
+    -- Of a write that broke off nothing holds any more.
+    size = case when x.state = 'writing' then excluded.size else x.size end,
+    mime_type = case when x.state = 'writing' then excluded.mime_type else x.mime_type end,
+    file_name = case when x.state = 'writing' then excluded.file_name else x.file_name end
   returning * into o;
   -- Asked again after the row is there: a collection that was under way has ended by now.
   if exists (select from bus.tasks t where (t.organization_id, t.queue, t.key) = ('00000000-0000-0000-0000-000000000000', 'sweep', p_name)) then

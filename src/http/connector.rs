@@ -6,7 +6,7 @@ use metrics::counter;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, Edge, body, json_answer, not_allowed, operation::unavailable, problem, same, text};
+use super::{Answer, Edge, body, json_answer, not_allowed, operation::unavailable, problem, same, storage, text};
 use crate::media::{Spool, SpoolError};
 
 /// The largest batch.
@@ -96,24 +96,9 @@ async fn receive(edge: &Edge, service: &str, request: Request<Incoming>) -> Resu
     let organization = owner(edge, service, &address)
         .await?
         .ok_or_else(|| problem(StatusCode::NOT_FOUND, "not_found", "organization_address is no address of this service"))?;
-    keep(edge, organization, &spool, &mime_type, name.as_deref()).await
-}
-
-/// Stores a file under its content's name.
-async fn keep(edge: &Edge, organization: Uuid, spool: &Spool, mime_type: &str, file_name: Option<&str>) -> Result<String, Answer> {
-    let name = spool.name(organization);
-    let size = i64::try_from(spool.size).unwrap_or(i64::MAX);
-    let row = edge.db.one("select storage.reserve($1, $2, $3, $4, $5)", &[&organization, &name, &size, &mime_type, &file_name]).await;
-    match row.map_err(|_| unavailable())?.get::<_, &str>(0) {
-        "ready" => {}
-        "wait" => {
-            return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "an older file of the same content is being removed: try again"));
-        }
-        _ => {
-            let away = |_| problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the store cannot be written");
-            edge.store.put(&name, spool.path()).await.map_err(away)?;
-            edge.db.query("select storage.stored($1, $2)", &[&organization, &name]).await.map_err(|_| unavailable())?;
-        }
-    }
-    Ok(format!("internal://media/{name}"))
+    let object = spool.name(organization);
+    // The same bytes again are the same file.
+    let unavailable = |why: String| problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why);
+    storage::keep(edge, organization, &object, &spool, &mime_type, name.as_deref()).await.map_err(unavailable)?;
+    Ok(format!("internal://media/{object}"))
 }

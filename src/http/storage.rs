@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Answer, Edge, caused, json_answer,
-    operation::{key_of, permit, unavailable},
+    operation::{key_of, permit},
     parameter, problem, text,
 };
 use crate::media::{Spool, SpoolError};
@@ -61,17 +61,27 @@ async fn take(edge: &Edge, name: &str, request: Request<Incoming>) -> Result<Val
             }
         }
     };
+    let unavailable = |why: String| caused(StatusCode::SERVICE_UNAVAILABLE, &why, Value::Null);
+    if !keep(edge, organization, name, &spool, &mime_type, file_name.as_deref()).await.map_err(unavailable)? {
+        return Err(caused(StatusCode::CONFLICT, "there is a file of this name already", Value::Null));
+    }
+    Ok(json!({"Key": format!("media/{name}"), "uri": format!("internal://media/{name}")}))
+}
+
+/// Stores a received file under a name. False when there is one already; the error says why to come back later.
+pub async fn keep(edge: &Edge, organization: Uuid, name: &str, spool: &Spool, mime_type: &str, file_name: Option<&str>) -> Result<bool, String> {
+    let away = |_| "the database is away".to_owned();
     let size = i64::try_from(spool.size).unwrap_or(i64::MAX);
-    let row = edge.db.one("select storage.reserve($1, $2, $3, $4, $5)", &[&organization, &name, &size, &mime_type, &file_name]).await;
-    match row.map_err(|_| unavailable())?.get::<_, &str>(0) {
-        "ready" => return Err(caused(StatusCode::CONFLICT, "there is a file of this name already", Value::Null)),
-        "wait" => return Err(caused(StatusCode::SERVICE_UNAVAILABLE, "an older file of this name is being removed: try again", Value::Null)),
+    let row =
+        edge.db.one("select storage.reserve($1, $2, $3, $4, $5)", &[&organization, &name, &size, &mime_type, &file_name]).await.map_err(away)?;
+    match row.get::<_, &str>(0) {
+        "ready" => return Ok(false),
+        "wait" => return Err("an older file of this name is being removed: try again".to_owned()),
         _ => {}
     }
-    let away = |_| caused(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written", Value::Null);
-    edge.store.put(name, spool.path()).await.map_err(away)?;
-    edge.db.query("select storage.stored($1, $2)", &[&organization, &name]).await.map_err(|_| unavailable())?;
-    Ok(json!({"Key": format!("media/{name}"), "uri": format!("internal://media/{name}")}))
+    edge.store.put(name, spool.path()).await.map_err(|_| "the store cannot be written".to_owned())?;
+    edge.db.query("select storage.stored($1, $2)", &[&organization, &name]).await.map_err(away)?;
+    Ok(true)
 }
 
 /// `GET /storage/v1/object/media/…` (or `…/authenticated/media/…`) with an API key.

@@ -45,10 +45,8 @@ impl Manage {
         let (waba, token, row) = (job.waba()?, self.token(job)?, template(job)?);
         let components = self.with_examples(job, &token, &row["components"]).await?;
         let mut body = json!({"name": row["name"], "language": row["language"], "category": row["category"], "components": components, "allow_category_change": true});
-        for key in ["parameter_format"] {
-            if row[key].is_string() {
-                body[key] = row[key].clone();
-            }
+        if row["parameter_format"].is_string() {
+            body["parameter_format"] = row["parameter_format"].clone();
         }
         for key in ["message_send_ttl_seconds", "library_template_name"] {
             if !row["extra"][key].is_null() {
