@@ -294,13 +294,14 @@ async fn the_limit_of_a_pair_delays_and_does_not_fail() {
         s.receipts = false;
     });
     let _process = world.serve().await;
-    for n in 0..46 {
-        world.send(organization, "549", &n.to_string()).await;
-    }
-    world.until("45 go out in a burst", "select count(*) = 45 from public.messages where status ? 'accepted'").await;
-    assert_eq!(world.count("public.messages where status ? 'errors'").await, 0);
-    let wait: f64 = world.value("select extract(epoch from run_at - now())::float8 from bus.tasks where queue = 'dispatch'", &[]).await;
-    assert!((0.0..=6.0).contains(&wait), "the next waits for its turn: {wait}");
+    let insert = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, content)
+        select $1, '111', '549', 'whatsapp', 'outgoing', $2 from generate_series(1, 46)";
+    world.execute(insert, &[&organization, &text_content("x")]).await;
+    world.until("all are accepted", "select count(*) = 46 from public.messages where status ? 'accepted'").await;
+    assert_eq!(world.count("public.messages where status ? 'errors' or status ? 'failed'").await, 0);
+    let at = |n: usize| world.sandbox.sent()[n]["at_us"].as_i64().unwrap();
+    let waited = (at(45) - at(0)) as f64 / 1e6;
+    assert!((5.5..=12.0).contains(&waited), "45 go in a burst, the next waits for its turn: {waited} s");
 }
 
 #[tokio::test]
