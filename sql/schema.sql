@@ -23,6 +23,20 @@ CREATE SCHEMA auth;
 
 
 --
+-- Name: billing; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA billing;
+
+
+--
+-- Name: SCHEMA billing; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA billing IS 'Plans, prices and usage.';
+
+
+--
 -- Name: bus; Type: SCHEMA; Schema: -; Owner: -
 --
 
@@ -151,6 +165,39 @@ CREATE TYPE bus.sent AS (
 --
 
 COMMENT ON TYPE bus.sent IS 'What came of a send, as the dispatch loop reports it.';
+
+
+--
+-- Name: step; Type: TYPE; Schema: bus; Owner: -
+--
+
+CREATE TYPE bus.step AS (
+	queue text,
+	organization_id uuid,
+	key text,
+	id bigint,
+	attempt integer,
+	version integer,
+	outcome text,
+	after double precision,
+	error text,
+	agent_id uuid,
+	results jsonb,
+	unstarted jsonb,
+	turn jsonb,
+	answer jsonb,
+	remote jsonb,
+	usage jsonb,
+	apology jsonb,
+	forget boolean
+);
+
+
+--
+-- Name: TYPE step; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TYPE bus.step IS 'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; remote: a task of another agent, as content; usage: tokens.';
 
 
 --
@@ -393,8 +440,10 @@ declare
   address public.contacts_addresses;
   contact public.contacts;
   newest public.messages;
-  history jsonb;
-  gate text;
+  v_wait float8;
+  v_last_words boolean;
+  v_gate text;
+  v_todo jsonb;
 begin
   select * into o from public.organizations where id = p_organization;
   select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
@@ -402,47 +451,56 @@ begin
   if c.id is null or newest.id is null then
     return jsonb_build_object('gate', 'the conversation or its message is gone');
   end if;
-  if bus.waits_for_media(p_organization, p_conversation) > 0 then
-    return jsonb_build_object('wait', bus.waits_for_media(p_organization, p_conversation));
+  v_wait := bus.waits_for_media(p_organization, p_conversation);
+  if v_wait > 0 then
+    return jsonb_build_object('wait', v_wait, 'for', 'media');
   end if;
   select * into address from public.contacts_addresses
   where organization_id = p_organization and service = c.service and contacts_addresses.address = c.contact_address;
   select * into contact from public.contacts where organization_id = p_organization and id = address.contact_id;
-
-  gate := case
-    when bus.is_paused(c.extra) then 'paused: a person has taken over'
-    when o.extra -> 'authorized_contacts_only' = 'true' and c.service <> 'local' and contact.id is null
-      then 'authorized_contacts_only: not in the address book'
-    when c.service <> 'local' and newest."timestamp" < now() - interval '24 hours' then 'the 24-hour window is closed'
-  end;
-  if gate is not null then
-    return jsonb_build_object('gate', gate);
+  a := bus.choose_agent(o, c, newest);
+  v_last_words := bus.has_last_words(c.extra, newest.created_at);
+  v_gate := bus.agent_gate(o, c, a, newest, contact.id is not null, v_last_words);
+  if v_gate is null or v_gate = 'no active agent' then
+    -- A greeting for whoever writes for the first time; it does not stand in for the answer.
+    if coalesce(o.extra ->> 'welcome_message', '') <> ''
+      and not exists (select from public.messages m where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'outgoing') then
+      perform bus.answer(c, null, jsonb_build_array(jsonb_build_object(
+        'version', '1', 'type', 'text', 'kind', 'text', 'text', o.extra ->> 'welcome_message')), 'outgoing');
+    end if;
+  end if;
+  if v_gate is not null then
+    return jsonb_build_object('gate', v_gate);
   end if;
 
-  a := bus.choose_agent(o, c);
-  -- A greeting for whoever writes for the first time; it does not stand in for the answer.
-  if coalesce(o.extra ->> 'welcome_message', '') <> ''
-    and not exists (select from public.messages m where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'outgoing') then
-    perform bus.answer(c, null, jsonb_build_array(jsonb_build_object(
-      'version', '1', 'type', 'text', 'kind', 'text', 'text', o.extra ->> 'welcome_message')), 'outgoing');
-  end if;
-  if a.id is null then
-    return jsonb_build_object('gate', 'no active agent');
+  v_todo := '{}';
+  if exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation) then
+    v_todo := bus.settle_calls(c, a.id, newest.created_at);
+    if v_todo ? 'wait' then
+      return v_todo;
+    end if;
+    select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
+    a := bus.choose_agent(o, c, newest);
+    v_last_words := bus.has_last_words(c.extra, newest.created_at);
   end if;
 
   -- Blue ticks and "typing …" while it works.
-  if newest.external_id is not null and c.service <> 'local' then
+  if newest.external_id is not null and c.service <> 'local' and newest.created_at > now() - interval '1 hour' then
     update public.messages m set status = jsonb_build_object('read', clock_timestamp(), 'typing', clock_timestamp())
     where m.organization_id = p_organization and m.id = newest.id;
   end if;
-  return jsonb_build_object(
+  return v_todo || jsonb_build_object(
     'organization', jsonb_build_object('id', o.id, 'name', o.name, 'extra', o.extra),
     'conversation', jsonb_build_object('id', c.id, 'service', c.service, 'organization_address', c.organization_address,
       'contact_address', c.contact_address, 'group_address', c.group_address, 'extra', c.extra),
     'contact', jsonb_build_object('id', contact.id, 'name', coalesce(contact.name, address.extra ->> 'name'), 'phone_number', address.extra ->> 'phone_number'),
     'agent', jsonb_build_object('id', a.id, 'name', a.name, 'extra', a.extra),
-    'credential', secrets.get(p_organization, 'agents', a.id::text, 'api_key'),
-    'messages', bus.agent_history(p_organization, p_conversation));
+    'credentials', (
+      select jsonb_object_agg(k.path, secrets.as_json(k)) from secrets.credentials k
+      where k.organization_id = p_organization and k.subject = 'agents' and k.subject_key = a.id::text))
+    || case when v_todo ? 'calls' then '{}' else jsonb_build_object(
+      'newest', newest.id, 'last_words', v_last_words, 'messages', bus.agent_history(c),
+      'window', bus.agent_window(c)) end;
 end
 $$;
 
@@ -451,38 +509,7 @@ $$;
 -- Name: FUNCTION agent_context(p_organization uuid, p_conversation uuid, p_message uuid); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.agent_context(p_organization uuid, p_conversation uuid, p_message uuid) IS 'All a run needs in one object, or {"gate": reason} when the agent should keep quiet. Sends the welcome message and asks for the read receipt.';
-
-
---
--- Name: agent_history(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
---
-
-CREATE FUNCTION bus.agent_history(p_organization uuid, p_conversation uuid) RETURNS jsonb
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    AS $$
-  -- In the order of arrival: providers' times are whole seconds, so by them a question that came right after an answer
-  -- would stand before it. What was imported later keeps its own time.
-  select coalesce(jsonb_agg(jsonb_build_object(
-      'external_id', x.external_id, 'direction', x.direction, 'content', x.content, 'deleted', x.status ? 'deleted',
-      'program', x.agent_id is null and x.status ? 'pending', 'timestamp', x."timestamp") order by x.arrived, x.id), '[]')
-  from (
-    select m.*, case when m.created_at < m."timestamp" + interval '10 minutes' then m.created_at else m."timestamp" end as arrived
-    from public.messages m
-    where m.organization_id = p_organization and m.conversation_id = p_conversation
-      -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
-      and m."timestamp" > now() - interval '7 days' and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
-    order by m."timestamp" desc, m.id desc limit 50
-  ) x
-$$;
-
-
---
--- Name: FUNCTION agent_history(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON FUNCTION bus.agent_history(p_organization uuid, p_conversation uuid) IS 'The newest 50 messages of the last 7 days, in the order of arrival. program: sent by no agent and no person.';
+COMMENT ON FUNCTION bus.agent_context(p_organization uuid, p_conversation uuid, p_message uuid) IS 'All a step of a run needs in one object: calls to make, or the history to put to the model; or {"gate": reason} when the agent should keep quiet, or {"wait": seconds, "for": what}. Sends the welcome message and asks for the read receipt.';
 
 
 --
@@ -516,6 +543,31 @@ SET default_tablespace = '';
 SET default_table_access_method = heap;
 
 --
+-- Name: agents; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.agents (
+    organization_id uuid NOT NULL,
+    user_id uuid,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    name text NOT NULL,
+    picture text,
+    ai boolean NOT NULL,
+    extra jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT agents_ai_is_no_member CHECK ((NOT (ai AND ((user_id IS NOT NULL) OR (extra ? 'role'::text) OR (extra ? 'invitation'::text)))))
+);
+
+
+--
+-- Name: TABLE agents; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.agents IS 'Who answers for the organization: AI agents, and people with their roles and invitations.';
+
+
+--
 -- Name: conversations; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -545,34 +597,265 @@ COMMENT ON TABLE public.conversations IS 'A thread between one of the organizati
 -- Name: COLUMN conversations.extra; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.conversations.extra IS 'memory, paused (time: the agent is silent for 12 hours from it), archived, pinned, default_agent_id. Updates merge; a JSON null removes a key.';
+COMMENT ON COLUMN public.conversations.extra IS 'memory, summary, paused (time: the agent is silent for pause_hours from it), handoff, archived, pinned, default_agent_id, assigned_agent_id (to whom another agent passed it). Updates merge; a JSON null removes a key.';
+
+
+--
+-- Name: messages; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.messages (
+    organization_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    external_id text,
+    direction public.direction NOT NULL,
+    agent_id uuid,
+    contact_address text,
+    service public.service NOT NULL,
+    organization_address text NOT NULL,
+    group_address text,
+    thread_id text,
+    content jsonb NOT NULL,
+    status jsonb DEFAULT jsonb_build_object('pending', now()) NOT NULL,
+    "timestamp" timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    extra jsonb,
+    CONSTRAINT messages_content_schema CHECK (COALESCE(((jsonb_typeof(content) = 'object'::text) AND ((content ->> 'version'::text) = '1'::text) AND ((content ->> 'type'::text) = ANY (ARRAY['text'::text, 'file'::text, 'data'::text])) AND ((content ->> 'kind'::text) <> ''::text)), false)),
+    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text)),
+    CONSTRAINT messages_timestamp_finite CHECK (isfinite("timestamp"))
+)
+WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.05');
+
+
+--
+-- Name: TABLE messages; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.messages IS 'Every message in and out. Inserting an outgoing row sends it; inserting an incoming one asks the agent for an answer; the outcome is written back to status.';
+
+
+--
+-- Name: COLUMN messages.external_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.external_id IS 'The provider''s id (wamid …), unique within the organization''s address; null until the provider accepted the message.';
+
+
+--
+-- Name: COLUMN messages.content; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.content IS '{"version":"1","type":"text"|"file"|"data","kind":…,…}: one part per message.';
+
+
+--
+-- Name: COLUMN messages.status; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.status IS 'Map of state to time: pending, accepted, sent, delivered, read, failed (with errors) …. It only grows; a row inserted without pending is inert.';
+
+
+--
+-- Name: COLUMN messages."timestamp"; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages."timestamp" IS 'The provider''s time for what came in. On an outgoing row a future value schedules the message.';
+
+
+--
+-- Name: COLUMN messages.extra; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.messages.extra IS 'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payments, callback_data. Updates merge.';
+
+
+--
+-- Name: organizations; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.organizations (
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    name text NOT NULL,
+    extra jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE organizations; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.organizations IS 'The tenants. Everything else belongs to exactly one of them and goes with it.';
+
+
+--
+-- Name: COLUMN organizations.extra; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.organizations.extra IS 'Settings: response_delay_seconds (3), welcome_message, authorized_contacts_only, default_agent_id, pause_hours (12), time_zone (UTC), limits, media_preprocessing, error_messages_direction. Updates merge; a JSON null removes a key.';
+
+
+--
+-- Name: agent_gate(public.organizations, public.conversations, public.agents, public.messages, boolean, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.agent_gate(o public.organizations, c public.conversations, a public.agents, newest public.messages, p_known boolean, p_last_words boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  reached text;
+begin
+  if bus.is_paused(c.extra, bus.pause_of(o.extra)) and not p_last_words then
+    perform bus.drop_calls(c, 'a person has taken over');
+    return 'paused: a person has taken over';
+  elsif o.extra -> 'authorized_contacts_only' = 'true' and c.service <> 'local' and not p_known then
+    return 'authorized_contacts_only: not in the address book';
+  elsif a.id is null then
+    return 'no active agent';
+  elsif newest."timestamp" < now() - interval '24 hours' and c.service <> 'local' and not exists (
+    select from bus.calls k where k.organization_id = c.organization_id and k.conversation_id = c.id)
+    and not exists (
+      -- Something came of an approval, or of another agent's task, since.
+      select from public.messages m
+      where m.organization_id = c.organization_id and m.conversation_id = c.id and m."timestamp" > now() - interval '10 minutes' and m.direction = 'internal') then
+    return 'the 24-hour window is closed';
+  end if;
+  reached := bus.limit_reached(o, a, c.id);
+  if reached is not null then
+    perform bus.drop_calls(c, 'a limit is reached: ' || reached);
+    if coalesce(bus.as_time(c.extra #>> '{handoff,requested_at}'), '-infinity') < date_trunc('day', now() at time zone 'utc') at time zone 'utc' then
+      perform bus.hand_over(c, a.id, 'a limit is reached: ' || reached, null, false);
+    end if;
+    return 'a limit is reached: ' || reached;
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION agent_gate(o public.organizations, c public.conversations, a public.agents, newest public.messages, p_known boolean, p_last_words boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.agent_gate(o public.organizations, c public.conversations, a public.agents, newest public.messages, p_known boolean, p_last_words boolean) IS 'Why the agent keeps quiet; null when it may answer. A limit that is reached is told to people.';
+
+
+--
+-- Name: agent_history(public.conversations); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.agent_history(c public.conversations) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- In the order of arrival: providers' times are whole seconds, so by them a question that came right after an answer
+  -- would stand before it. What was imported later keeps its own time. What a summary covers is left to it.
+  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'id', x.id, 'external_id', x.external_id, 'direction', x.direction, 'content', x.content, 'deleted', x.status ? 'deleted',
+      'agent_id', x.agent_id, 'program', x.agent_id is null and x.status ? 'pending', 'timestamp', x."timestamp", 'extra', case when x.direction = 'internal' then x.extra end,
+      'author', case when x.direction = 'incoming' then case when c.group_address is not null then (
+          select coalesce(k.name, a.extra ->> 'name', x.contact_address) from public.contacts_addresses a
+          left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
+          where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address) end
+        else (select g.name from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end,
+      'person', case when x.agent_id is not null then (select not g.ai from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end
+    )) order by x.arrived, x.id), '[]')
+  from (
+    select m.*, case when m.created_at < m."timestamp" + interval '10 minutes' then m.created_at else m."timestamp" end as arrived
+    from public.messages m
+    where m.organization_id = c.organization_id and m.conversation_id = c.id
+      -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
+      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+      and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
+    order by m."timestamp" desc, m.id desc limit 200
+  ) x
+$$;
+
+
+--
+-- Name: FUNCTION agent_history(c public.conversations); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.agent_history(c public.conversations) IS 'The newest 200 messages of the last 30 days that no summary covers, in the order of arrival. program: sent by no agent and no person; author: who, where it is not the contact.';
+
+
+--
+-- Name: agent_window(public.conversations); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.agent_window(c public.conversations) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select case when c.service = 'whatsapp' and c.group_address is null and public.window_is_closed(c.organization_id, c.organization_address, c.contact_address)
+    then jsonb_build_object('templates', coalesce((
+      select jsonb_agg(jsonb_build_object('name', t.name, 'language', t.language, 'components', t.components) order by t.name, t.language)
+      from (
+        select * from public.templates t
+        where t.organization_id = c.organization_id and t.status = 'APPROVED'
+          and t.waba_id = (select n.extra ->> 'waba_id' from public.organizations_addresses n where n.organization_id = c.organization_id and n.address = c.organization_address)
+        order by t.name, t.language limit 30) t), '[]')) end
+$$;
+
+
+--
+-- Name: FUNCTION agent_window(c public.conversations); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.agent_window(c public.conversations) IS 'Null while free-form answers get through; otherwise the approved templates, which still do.';
 
 
 --
 -- Name: answer(public.conversations, uuid, jsonb, public.direction); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.answer(p_conversation public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) RETURNS void
+CREATE FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) RETURNS uuid
     LANGUAGE sql
     SET search_path TO ''
     AS $$
   -- The database's clock, and a microsecond apart: order without a wait.
-  insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
-                               group_address, content, status, "timestamp")
-  select p_conversation.organization_id, p_conversation.id, p_direction, p_agent, p_conversation.contact_address, p_conversation.service,
-    p_conversation.organization_address, p_conversation.group_address, x.content,
-    case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
-    clock_timestamp() + x.n * interval '1 microsecond'
-  from jsonb_array_elements(p_contents) with ordinality x (content, n)
-  order by x.n
+  with stored as (
+    insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
+                                 group_address, content, status, "timestamp")
+    select c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
+      bus.complete_content(c.organization_id, x.content), case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
+      clock_timestamp() + x.n * interval '1 microsecond'
+    from jsonb_array_elements(p_contents) with ordinality x (content, n)
+    order by x.n
+    returning id)
+  select id from stored order by id limit 1
 $$;
 
 
 --
--- Name: FUNCTION answer(p_conversation public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.answer(p_conversation public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) IS 'Stores messages of an agent in their order.';
+COMMENT ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) IS 'Stores messages of an agent in their order; returns the first one''s id.';
+
+
+--
+-- Name: answers(public.agents, public.conversations); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.answers(a public.agents, c public.conversations) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select a.ai and (coalesce(a.extra ->> 'mode', 'active') = 'active'
+    or (c.service = 'local' and (a.extra ->> 'mode' = 'draft' or a.id::text = c.extra ->> 'default_agent_id')))
+$$;
+
+
+--
+-- Name: FUNCTION answers(a public.agents, c public.conversations); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.answers(a public.agents, c public.conversations) IS 'Whether an agent may answer in a conversation. Drafts do in local chats only; an inactive one only where a local chat names it.';
 
 
 --
@@ -786,6 +1069,38 @@ COMMENT ON FUNCTION bus.ask_profile(p_organization uuid, p_account text, p_conta
 
 
 --
+-- Name: ask_summary(public.conversations, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.ask_summary(c public.conversations, p_agent uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_rows bigint;
+  v_bytes bigint;
+begin
+  select count(*), sum(pg_column_size(x.content)) into v_rows, v_bytes
+  from (
+    select m.content from public.messages m
+    where m.organization_id = c.organization_id and m.conversation_id = c.id
+      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+    order by m."timestamp" desc limit 160) x;
+  if v_rows >= 120 or v_bytes > 48000 then
+    perform bus.enqueue('summarise', c.organization_id, c.id::text, p_agent::text);
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION ask_summary(c public.conversations, p_agent uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.ask_summary(c public.conversations, p_agent uuid) IS 'Asks for a summary when the messages that none covers have become many (120) or long (48 kB): well before the context has no room for them.';
+
+
+--
 -- Name: await_uploads(bus.claimed[]); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -850,6 +1165,81 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.backoff(p_queue text, p_attempt integer) IS 'How long to wait after a failed attempt: exponential with full jitter.';
+
+
+--
+-- Name: bindings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.bindings (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    "position" integer DEFAULT 0 NOT NULL,
+    agent_id uuid NOT NULL,
+    service public.service,
+    organization_address text,
+    contact_address text,
+    group_address text,
+    text_regex text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE bindings; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.bindings IS 'Which AI agent answers what: rules are tried by position, the first that matches wins; without a match the defaults decide. A column that is null matches everything.';
+
+
+--
+-- Name: COLUMN bindings.organization_address; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.bindings.organization_address IS 'The number that was written to: its id, or its phone number in digits.';
+
+
+--
+-- Name: COLUMN bindings.contact_address; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.bindings.contact_address IS 'Who wrote: his address, or his phone number in digits.';
+
+
+--
+-- Name: COLUMN bindings.text_regex; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.bindings.text_regex IS 'Matched, without regard to case, against the text of the newest message (or a file''s caption). PostgreSQL''s regular expressions without back-references, at most 500 characters.';
+
+
+--
+-- Name: binding_matches(public.bindings, public.conversations, public.messages); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.binding_matches(b public.bindings, c public.conversations, m public.messages) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select (b.service is null or b.service = c.service)
+    and (b.organization_address is null or b.organization_address = c.organization_address or bus.digits(b.organization_address) = (
+      select n.extra ->> 'phone_number' from public.organizations_addresses n
+      where n.organization_id = c.organization_id and n.address = c.organization_address))
+    and (b.group_address is null or b.group_address = c.group_address)
+    and (b.contact_address is null or bus.digits(b.contact_address) = coalesce(m.contact_address, c.contact_address)
+      or bus.digits(b.contact_address) = (
+        select a.extra ->> 'phone_number' from public.contacts_addresses a
+        where a.organization_id = c.organization_id and a.service = c.service and a.address = coalesce(m.contact_address, c.contact_address)))
+    and (b.text_regex is null or left(coalesce(m.content ->> 'text', ''), 4000) ~* b.text_regex)
+$$;
+
+
+--
+-- Name: FUNCTION binding_matches(b public.bindings, c public.conversations, m public.messages); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.binding_matches(b public.bindings, c public.conversations, m public.messages) IS 'Whether a rule is about this message.';
 
 
 --
@@ -1007,86 +1397,53 @@ COMMENT ON FUNCTION bus.candidates_of(p_queue text, p_organization uuid, p_lane 
 
 
 --
--- Name: agents; Type: TABLE; Schema: public; Owner: -
+-- Name: choose_agent(public.organizations, public.conversations, public.messages); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE TABLE public.agents (
-    organization_id uuid NOT NULL,
-    user_id uuid,
-    id uuid DEFAULT public.uuid_v7() NOT NULL,
-    name text NOT NULL,
-    picture text,
-    ai boolean NOT NULL,
-    extra jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT agents_ai_is_no_member CHECK ((NOT (ai AND ((user_id IS NOT NULL) OR (extra ? 'role'::text) OR (extra ? 'invitation'::text)))))
-);
-
-
---
--- Name: TABLE agents; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.agents IS 'Who answers for the organization: AI agents, and people with their roles and invitations.';
-
-
---
--- Name: organizations; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.organizations (
-    id uuid DEFAULT public.uuid_v7() NOT NULL,
-    name text NOT NULL,
-    extra jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-
---
--- Name: TABLE organizations; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.organizations IS 'The tenants. Everything else belongs to exactly one of them and goes with it.';
-
-
---
--- Name: COLUMN organizations.extra; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.organizations.extra IS 'Settings: response_delay_seconds (3), welcome_message, authorized_contacts_only, default_agent_id, media_preprocessing, error_messages_direction. Updates merge; a JSON null removes a key.';
-
-
---
--- Name: choose_agent(public.organizations, public.conversations); Type: FUNCTION; Schema: bus; Owner: -
---
-
-CREATE FUNCTION bus.choose_agent(p_organization public.organizations, p_conversation public.conversations) RETURNS public.agents
-    LANGUAGE sql STABLE
+CREATE FUNCTION bus.choose_agent(o public.organizations, c public.conversations, m public.messages) RETURNS public.agents
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  -- The conversation's choice, then the number's, then the organization's, then the oldest. Drafts answer in local chats only; an inactive
-  -- one only where a local chat names it.
-  select a from public.agents a
-  where a.organization_id = p_organization.id and a.ai
-    and (coalesce(a.extra ->> 'mode', 'active') = 'active'
-      or (p_conversation.service = 'local' and (a.extra ->> 'mode' = 'draft' or a.id::text = p_conversation.extra ->> 'default_agent_id')))
-  order by a.id::text is not distinct from p_conversation.extra ->> 'default_agent_id' desc,
-    a.id::text is not distinct from (
+declare
+  a public.agents;
+  b public.bindings;
+begin
+  -- Whom another agent passed the conversation to; a test chat has the one it was opened with.
+  if c.extra ? 'assigned_agent_id' then
+    select * into a from public.agents x where x.organization_id = o.id and x.id::text = c.extra ->> 'assigned_agent_id' and bus.answers(x, c);
+    if found then
+      return a;
+    end if;
+  end if;
+  if not (c.service = 'local' and c.extra ? 'default_agent_id') then
+    for b in select * from public.bindings x where x.organization_id = o.id order by x.position, x.id loop
+      continue when not bus.binding_matches(b, c, m);
+      select * into a from public.agents x where x.organization_id = o.id and x.id = b.agent_id and bus.answers(x, c);
+      if found then
+        return a;
+      end if;
+    end loop;
+  end if;
+  -- The conversation's choice, then the number's, then the organization's, then the oldest.
+  select * into a from public.agents x
+  where x.organization_id = o.id and bus.answers(x, c)
+  order by x.id::text is not distinct from c.extra ->> 'default_agent_id' desc,
+    x.id::text is not distinct from (
       select n.extra ->> 'default_agent_id' from public.organizations_addresses n
-      where n.organization_id = p_organization.id and n.address = p_conversation.organization_address) desc,
-    a.id::text is not distinct from p_organization.extra ->> 'default_agent_id' desc,
-    coalesce(a.extra ->> 'mode', 'active') = 'active' desc, a.created_at, a.id
-  limit 1
+      where n.organization_id = o.id and n.address = c.organization_address) desc,
+    x.id::text is not distinct from o.extra ->> 'default_agent_id' desc,
+    coalesce(x.extra ->> 'mode', 'active') = 'active' desc, x.created_at, x.id
+  limit 1;
+  return a;
+end
 $$;
 
 
 --
--- Name: FUNCTION choose_agent(p_organization public.organizations, p_conversation public.conversations); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION choose_agent(o public.organizations, c public.conversations, m public.messages); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.choose_agent(p_organization public.organizations, p_conversation public.conversations) IS 'The AI agent that answers in a conversation, or null.';
+COMMENT ON FUNCTION bus.choose_agent(o public.organizations, c public.conversations, m public.messages) IS 'The AI agent that answers a message, or null: whom the conversation was passed to, the first rule that matches, then the defaults.';
 
 
 --
@@ -1151,12 +1508,12 @@ CREATE FUNCTION bus.claim_agent(p_worker uuid, p_limit integer, p_after uuid, p_
     SET jit TO 'off'
     AS $$
 declare
-  c bus.claimed;
+  k bus.claimed;
   payload jsonb;
 begin
-  for c in select * from bus.claim('agent', p_worker, p_limit, p_after, p_awake) loop
+  for k in select * from bus.claim('agent', p_worker, p_limit, p_after, p_awake) loop
     begin
-      payload := bus.agent_context(c.organization_id, c.key::uuid, c.subject::uuid);
+      payload := bus.agent_context(k.organization_id, k.key::uuid, k.subject::uuid);
     exception
       when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
         raise;
@@ -1165,11 +1522,10 @@ begin
         payload := jsonb_build_object('error', sqlerrm);
     end;
     if payload ? 'wait' then
-      update bus.tasks t set worker = null, waits_for = 'media', run_at = clock_timestamp() + make_interval(secs => (payload ->> 'wait')::float8)
-      where (t.organization_id, t.queue, t.key, t.id) = (c.organization_id, c.queue, c.key, c.id);
+      perform bus.set_aside(k.organization_id, k.key, k.id, payload ->> 'for', (payload ->> 'wait')::float8);
       continue;
     end if;
-    return next row(c.queue, c.organization_id, c.key, c.id, c.lane, c.attempt, c.version, payload)::bus.job;
+    return next row(k.queue, k.organization_id, k.key, k.id, k.lane, k.attempt, k.version, payload)::bus.job;
   end loop;
 end
 $$;
@@ -1179,7 +1535,7 @@ $$;
 -- Name: FUNCTION claim_agent(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.claim_agent(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims conversations that wait for an answer, each with its context.';
+COMMENT ON FUNCTION bus.claim_agent(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims conversations in which a step is due, each with its context.';
 
 
 --
@@ -1369,6 +1725,43 @@ COMMENT ON FUNCTION bus.claim_media(p_worker uuid, p_limit integer, p_after uuid
 
 
 --
+-- Name: claim_preprocess(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_preprocess(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select k::bus.claimed from bus.claim('preprocess', p_worker, p_limit, p_after, p_awake) k);
+  update public.messages m set status = jsonb_build_object('preprocessing', clock_timestamp())
+  from unnest(claimed) k
+  where m.organization_id = k.organization_id and m.id = k.subject::uuid and not m.status ? 'preprocessing';
+  return query
+  select k.queue, k.organization_id, k.key, k.id, k.lane, k.attempt, k.version, case when m.id is not null then jsonb_build_object(
+    'message_id', m.id, 'kind', m.content ->> 'kind', 'file', m.content -> 'file', 'size', f.size, 'name', f.name,
+    'reader', bus.reader_of(m.content ->> 'kind', m.content #>> '{file,mime_type}'),
+    'settings', o.extra -> 'media_preprocessing',
+    'credential', secrets.get(k.organization_id, 'organizations', k.organization_id::text, 'media_preprocessing.api_key')) end
+  from unnest(claimed) k
+  left join public.messages m on m.organization_id = k.organization_id and m.id = k.subject::uuid and not m.status ? 'deleted'
+  left join public.organizations o on o.id = k.organization_id
+  left join storage.objects f on f.organization_id = k.organization_id and f.bucket_id = 'media' and f.state = 'ready'
+    and f.name = storage.name_of(m.content #>> '{file,uri}');
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_preprocess(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_preprocess(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims files to read.';
+
+
+--
 -- Name: claim_receipts(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1440,6 +1833,44 @@ COMMENT ON FUNCTION bus.claim_seal(p_worker uuid, p_limit integer, p_after uuid,
 
 
 --
+-- Name: claim_summarise(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.claim_summarise(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) RETURNS SETOF bus.job
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  claimed bus.claimed[];
+begin
+  claimed := array(select k::bus.claimed from bus.claim('summarise', p_worker, p_limit, p_after, p_awake) k);
+  return query
+  select k.queue, k.organization_id, k.key, k.id, k.lane, k.attempt, k.version, case when a.id is not null and c.id is not null then jsonb_build_object(
+    'organization', jsonb_build_object('id', o.id, 'name', o.name, 'extra', o.extra),
+    'conversation', jsonb_build_object('id', c.id, 'service', c.service, 'organization_address', c.organization_address,
+      'contact_address', c.contact_address, 'group_address', c.group_address, 'extra', c.extra),
+    'contact', '{}'::jsonb,
+    'agent', jsonb_build_object('id', a.id, 'name', a.name, 'extra', a.extra),
+    'credentials', (
+      select jsonb_object_agg(s.path, secrets.as_json(s)) from secrets.credentials s
+      where s.organization_id = k.organization_id and s.subject = 'agents' and s.subject_key = a.id::text),
+    'messages', bus.agent_history(c)) end
+  from unnest(claimed) k
+  left join public.conversations c on c.organization_id = k.organization_id and c.id = k.key::uuid
+  left join public.organizations o on o.id = k.organization_id
+  left join public.agents a on a.organization_id = k.organization_id and a.id = k.subject::uuid;
+end
+$$;
+
+
+--
+-- Name: FUNCTION claim_summarise(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.claim_summarise(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) IS 'Claims conversations to summarise, each with its history.';
+
+
+--
 -- Name: claim_sweep(uuid, integer, uuid, boolean); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1502,6 +1933,42 @@ COMMENT ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after uui
 
 
 --
+-- Name: complete_content(uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  f storage.objects;
+begin
+  if p_content ->> 'type' <> 'file' or storage.name_of(p_content #>> '{file,uri}') is null then
+    return p_content;
+  end if;
+  -- The organization's own files only, whatever a model writes.
+  select * into f from storage.objects o
+  where o.organization_id = p_organization and o.bucket_id = 'media' and o.name = storage.name_of(p_content #>> '{file,uri}') and o.state = 'ready';
+  if f.name is null then
+    raise exception 'there is no file %', p_content #>> '{file,uri}' using errcode = '23503';
+  end if;
+  return p_content || jsonb_build_object(
+    'kind', case when p_content ? 'mime' then p_content ->> 'kind' when f.mime_type like 'image/%' and f.mime_type <> 'image/svg+xml' then 'image'
+                 when f.mime_type like 'audio/%' then 'audio' when f.mime_type like 'video/%' then 'video' else 'document' end,
+    'file', (p_content -> 'file') || jsonb_strip_nulls(jsonb_build_object('mime_type', f.mime_type, 'size', f.size,
+      'name', coalesce(p_content #>> '{file,name}', f.file_name))));
+end
+$$;
+
+
+--
+-- Name: FUNCTION complete_content(p_organization uuid, p_content jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) IS 'A file that an agent sends, with its type, size and kind as they are stored. 23503 when the organization has no such file.';
+
+
+--
 -- Name: complete_messages(jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -1532,6 +1999,103 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.complete_messages(p_events jsonb) IS 'What was imported before and is told again: states add up, and files of a phone''s history take the place of the placeholders that came with their threads.';
+
+
+--
+-- Name: conversation_with(public.conversations, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.conversation_with(c public.conversations, p_contact text) RETURNS public.conversations
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select x from public.conversations x
+  where x.organization_id = c.organization_id and x.service = c.service and x.status = 'active' and x.group_address is null
+    and (x.contact_address = bus.digits(p_contact) or exists (
+      select from public.contacts_addresses a
+      where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address and a.extra ->> 'phone_number' = bus.digits(p_contact)))
+  order by x.organization_address = c.organization_address desc, x.updated_at desc limit 1
+$$;
+
+
+--
+-- Name: FUNCTION conversation_with(c public.conversations, p_contact text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.conversation_with(c public.conversations, p_contact text) IS 'The active conversation of the same organization and service with a contact, by address or phone number.';
+
+
+--
+-- Name: cost(text, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.cost(p_provider text, p_model text, u jsonb) RETURNS numeric
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- The parts that have a price of their own; the rest of what was read and written by the plain one.
+  select ((n.input - n.cache_read - n.cache_write - n.audio_input) * p.input + n.cache_read * coalesce(p.cache_read, p.input)
+      + n.cache_write * coalesce(p.cache_write, p.input) + n.audio_input * coalesce(p.audio_input, p.input)
+      + (n.output - n.reasoning - n.audio_output) * p.output + n.reasoning * coalesce(p.reasoning, p.output)
+      + n.audio_output * coalesce(p.audio_output, p.output)) / c.quantity
+  from billing.costs c
+  cross join jsonb_to_record(c.pricing) p (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)
+  cross join lateral (
+    select coalesce(x.input, 0) as input, coalesce(x.cache_read, 0) as cache_read, coalesce(x.cache_write, 0) as cache_write,
+      coalesce(x.audio_input, 0) as audio_input, coalesce(x.output, 0) as output, coalesce(x.reasoning, 0) as reasoning, coalesce(x.audio_output, 0) as audio_output
+    from jsonb_to_record(u) x (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)) n
+  where c.provider = p_provider and c.product = p_model and c.effective_at <= now()
+  order by c.effective_at desc limit 1
+$$;
+
+
+--
+-- Name: FUNCTION cost(p_provider text, p_model text, u jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.cost(p_provider text, p_model text, u jsonb) IS 'What a call cost in US dollars by the newest price in force; null when the model has none. u: tokens by kind, as a reply''s usage.';
+
+
+--
+-- Name: digits(text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.digits(p_text text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $_$
+  select case when p_text ~ '^[+0-9 ().-]+$' then regexp_replace(p_text, '[^0-9]', '', 'g') else p_text end
+$_$;
+
+
+--
+-- Name: FUNCTION digits(p_text text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.digits(p_text text) IS 'A phone number as people write it, in digits; anything else as it is.';
+
+
+--
+-- Name: drop_calls(public.conversations, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.drop_calls(c public.conversations, p_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb('not called: ' || p_reason))
+  from bus.calls k
+  where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'ready' and not k.approved;
+end
+$$;
+
+
+--
+-- Name: FUNCTION drop_calls(c public.conversations, p_reason text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.drop_calls(c public.conversations, p_reason text) IS 'Calls that nobody has begun are taken back, and say why. Those that a person granted stay.';
 
 
 --
@@ -1693,42 +2257,19 @@ CREATE FUNCTION bus.finish_agent(p_results jsonb) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
-  r record;
+  r bus.step;
   t bus.tasks;
-  c public.conversations;
+  v_again boolean;
 begin
-  for r in
-    select * from jsonb_to_recordset(p_results) as x (
-      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      agent_id uuid, answer jsonb, apology jsonb, forget boolean)
-    order by x.organization_id, x.key
-  loop
+  for r in select * from jsonb_populate_recordset(null::bus.step, p_results) x order by x.organization_id, x.key loop
     -- Locked before looking: a message that arrives now waits for us, or we for it.
     select * into t from bus.tasks x
     where (x.organization_id, x.queue, x.key, x.id, x.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt) for update;
     continue when not found;
-    if t.version = r.version and (r.answer is not null or r.apology is not null) then
-      select * into c from public.conversations where organization_id = r.organization_id and id = r.key::uuid for no key update;
-      if not bus.is_paused(c.extra) then
-        if r.forget then
-          update public.conversations x set extra = '{"memory": null}' where x.organization_id = c.organization_id and x.id = c.id and x.extra ? 'memory';
-        end if;
-        if r.answer is not null then
-          perform bus.answer(c, r.agent_id, r.answer, 'outgoing');
-        end if;
-        if r.apology is not null then
-          perform bus.answer(c, r.agent_id, r.apology, 'outgoing');
-        end if;
-      end if;
-    end if;
-    if r.error is not null and r.outcome = 'dead' then
-      insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
-      select x.organization_id, x.organization_address, 'error', 'agent', x.service, left(r.error, 1000),
-        jsonb_build_object('conversation_id', x.id, 'agent_id', r.agent_id)
-      from public.conversations x where x.organization_id = r.organization_id and x.id = r.key::uuid;
-      select * into c from public.conversations where organization_id = r.organization_id and id = r.key::uuid;
-      perform bus.answer(c, r.agent_id, jsonb_build_array(jsonb_build_object(
-        'version', '1', 'type', 'text', 'kind', 'error', 'text', left(r.error, 1000))), 'internal');
+    v_again := bus.finish_step(r, t);
+    if t.version = r.version and (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
+      perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));
+      continue;
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
@@ -1742,7 +2283,7 @@ $$;
 -- Name: FUNCTION finish_agent(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.finish_agent(p_results jsonb) IS 'Stores the answers of runs whose conversation has not moved on: no newer message, no person, no pause. Otherwise the answer is dropped, and the task runs again if there is something newer.';
+COMMENT ON FUNCTION bus.finish_agent(p_results jsonb) IS 'Ends steps of runs (bus.step each): stores what came of them, and asks for the next step where there is one.';
 
 
 --
@@ -1946,6 +2487,7 @@ begin
       perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
       update public.messages m set content = jsonb_build_object('file', r.file)
       where m.organization_id = r.organization_id and m.id = r.message_id and m.content #>> '{file,uri}' = r.was;
+      perform bus.preprocess(r.organization_id, r.message_id);
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
@@ -1957,7 +2499,7 @@ begin
       perform bus.log_message(r.organization_id, r.message_id, 'error', 'media', 'the file of a message could not be fetched: ' || left(r.error, 500), null);
     end if;
     if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
-      -- Whoever waits to answer has waited long enough.
+      -- Whoever waits to answer looks whether there is more to wait for.
       select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
       update bus.tasks t set run_at = clock_timestamp(), waits_for = null
       where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
@@ -1975,6 +2517,56 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.finish_media(p_results jsonb) IS 'Writes fetched files into their messages, or says on the message and in the log why there is none.';
+
+
+--
+-- Name: finish_preprocess(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_preprocess(p_results jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+  v_conversation uuid;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      message_id uuid, was text, artifacts jsonb, usage jsonb) order by x.organization_id, x.key
+  loop
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
+    if r.usage is not null then
+      perform bus.spend(r.organization_id, null, r.message_id, null, 'media', r.usage, 0);
+    end if;
+    continue when r.outcome = 'retry'
+      and not exists (select from bus.dead d where (d.organization_id, d.queue, d.id) = (r.organization_id, r.queue, r.id));
+    update public.messages m set
+      content = case when jsonb_array_length(coalesce(r.artifacts, '[]')) > 0 then jsonb_build_object('artifacts', r.artifacts) else m.content end,
+      status = jsonb_build_object('preprocessed', clock_timestamp())
+    where m.organization_id = r.organization_id and m.id = r.key::uuid and (r.was is null or m.content #>> '{file,uri}' = r.was)
+    returning m.conversation_id into v_conversation;
+    if r.error is not null then
+      perform bus.log_message(r.organization_id, r.key::uuid, 'warning', 'preprocess', 'a file could not be read: ' || left(r.error, 500), null);
+    end if;
+    update bus.tasks t set run_at = clock_timestamp(), waits_for = null
+    where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = v_conversation::text and t.waits_for = 'media' and t.worker is null;
+    if found then
+      perform bus.ring('agent');
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_preprocess(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_preprocess(p_results jsonb) IS 'Writes what was found in files into their messages, and lets the agents that waited for it go on.';
 
 
 --
@@ -2000,6 +2592,267 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.finish_seal(p_results jsonb) IS 'Stores the sealed values whose plain ones have not changed meanwhile, and finishes the tasks.';
+
+
+--
+-- Name: tasks; Type: TABLE; Schema: bus; Owner: -
+--
+
+CREATE TABLE bus.tasks (
+    queue text NOT NULL,
+    organization_id uuid NOT NULL,
+    id bigint NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    lane text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    subject text NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    single boolean DEFAULT false NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    run_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    version integer DEFAULT 0 NOT NULL,
+    worker uuid,
+    suspect boolean DEFAULT false NOT NULL,
+    held_since timestamp with time zone,
+    errors jsonb,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    waits_for text,
+    waiting boolean DEFAULT false NOT NULL
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.0', autovacuum_analyze_threshold='20000');
+
+
+--
+-- Name: TABLE tasks; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TABLE bus.tasks IS 'One narrow row for each thing that needs doing; deleted when done. Claiming pushes run_at into the future by the lease, so a crashed worker''s tasks become due again by themselves.';
+
+
+--
+-- Name: COLUMN tasks.organization_id; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.organization_id IS 'Whose work it is. Journal entries belong to nobody yet and carry the nil uuid.';
+
+
+--
+-- Name: COLUMN tasks.key; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.key IS 'Tasks of one key run one after the other, oldest (due_at, id) first: the conversation for agent and dispatch.';
+
+
+--
+-- Name: COLUMN tasks.lane; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.lane IS 'What is paced and paused together: the organization''s address for dispatch, empty for others.';
+
+
+--
+-- Name: COLUMN tasks.subject; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.subject IS 'The row it is about: a message''s id, a journal entry''s, …';
+
+
+--
+-- Name: COLUMN tasks.priority; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.priority IS '0 before 1 within an organization: answers go before broadcasts.';
+
+
+--
+-- Name: COLUMN tasks.single; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.single IS 'At most one such task for a key: another request moves the waiting one and raises its version (debounce).';
+
+
+--
+-- Name: COLUMN tasks.due_at; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.due_at IS 'When it was first due. Orders the tasks of a key; retries do not change it.';
+
+
+--
+-- Name: COLUMN tasks.attempt; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.attempt IS 'Raised by every claim; finish and retry name it and do nothing when it is no longer theirs (fencing).';
+
+
+--
+-- Name: COLUMN tasks.version; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.version IS 'Raised when another message came while the task waited or ran: a running agent learns from it that it is outdated.';
+
+
+--
+-- Name: COLUMN tasks.worker; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.worker IS 'Who claimed it and has not given it back. Set on a due task it means that the last attempt ended without a word.';
+
+
+--
+-- Name: COLUMN tasks.suspect; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.suspect IS 'Whether it had a worker already when it was claimed last.';
+
+
+--
+-- Name: COLUMN tasks.held_since; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.held_since IS 'Since when a send with an unknown outcome waits for a receipt to settle it. Held tasks do not block their key.';
+
+
+--
+-- Name: COLUMN tasks.waits_for; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. agent: media, approval, or remote (a task of another agent). Its end makes the task due.';
+
+
+--
+-- Name: COLUMN tasks.waiting; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.tasks.waiting IS 'Whether it has been set aside until what it waits for is there.';
+
+
+--
+-- Name: finish_step(bus.step, bus.tasks); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_step(r bus.step, t bus.tasks, OUT again boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  c public.conversations;
+  o public.organizations;
+  said record;
+  v_first uuid;
+  v_calls uuid;
+  x jsonb;
+begin
+  again := false;
+  select * into c from public.conversations where organization_id = r.organization_id and id = r.key::uuid for no key update;
+  if c.id is null then
+    return;
+  end if;
+  -- What tools did is a fact, whatever has happened since.
+  for x in select e from jsonb_array_elements(r.results) e loop
+    again := bus.store_result(c.organization_id, (x ->> 'message_id')::uuid, coalesce((x ->> 'is_error')::boolean, false), x -> 'result') or again;
+  end loop;
+  update bus.calls k set state = 'ready'
+  where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'started'
+    and k.message_id::text in (select jsonb_array_elements_text(r.unstarted));
+
+  if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null) then
+    select * into o from public.organizations where id = c.organization_id;
+    if bus.is_paused(c.extra, bus.pause_of(o.extra)) and not bus.has_last_words(c.extra, coalesce((
+      select m.created_at from public.messages m where m.organization_id = c.organization_id and m.id = t.subject::uuid), 'infinity')) then
+      perform bus.drop_calls(c, 'a person has taken over');
+      again := false;
+    else
+      if r.forget then
+        update public.conversations x set extra = '{"memory": null, "summary": null, "assigned_agent_id": null}'
+        where x.organization_id = c.organization_id and x.id = c.id and x.extra ?| '{memory,summary,assigned_agent_id}';
+      end if;
+      if r.answer is not null then
+        select * into said from bus.say(c, r.agent_id, r.answer, bus.agent_window(c) is not null);
+        v_first := said.message;
+        if said.refusal is not null then
+          v_first := bus.answer(c, r.agent_id, jsonb_build_array(jsonb_build_object('version', '1', 'type', 'data', 'kind', 'refused',
+            'data', jsonb_build_object('answer', r.answer, 'reason', left(said.refusal, 1000)), 'text', left(said.refusal, 1000))), 'internal');
+          again := true;
+        end if;
+      end if;
+      if r.turn is not null then
+        v_calls := bus.store_calls(c, r.agent_id, r.turn);
+        v_first := coalesce(v_first, v_calls);
+        again := true;
+      end if;
+      if r.remote is not null then
+        v_first := bus.answer(c, r.agent_id, jsonb_build_array(r.remote), 'internal');
+      end if;
+      if r.apology is not null then
+        perform bus.answer(c, r.agent_id, r.apology, 'outgoing');
+      end if;
+    end if;
+  end if;
+  if r.usage is not null then
+    perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
+  end if;
+  if r.error is not null and (r.outcome = 'dead' or (r.outcome = 'retry' and t.attempt = 5)) then
+    insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+    values (c.organization_id, c.organization_address, case r.outcome when 'dead' then 'error' else 'warning' end::public.log_level, 'agent', c.service, left(r.error, 1000),
+      jsonb_build_object('conversation_id', c.id, 'agent_id', r.agent_id));
+  end if;
+  if r.error is not null and r.outcome = 'dead' then
+    perform bus.answer(c, r.agent_id, jsonb_build_array(jsonb_build_object(
+      'version', '1', 'type', 'text', 'kind', 'error', 'text', left(r.error, 1000))), 'internal');
+  end if;
+  if r.answer is not null and not again then
+    perform bus.ask_summary(c, r.agent_id);
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_step(r bus.step, t bus.tasks, OUT again boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_step(r bus.step, t bus.tasks, OUT again boolean) IS 'Stores what a step came to, unless the conversation has moved on: no newer message, no person, no pause. again: whether another step follows.';
+
+
+--
+-- Name: finish_summarise(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.finish_summarise(p_results jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r record;
+begin
+  for r in
+    select * from jsonb_to_recordset(p_results) as x (
+      queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
+      agent_id uuid, summary text, until timestamptz, since text, usage jsonb) order by x.organization_id, x.key
+  loop
+    continue when bus.finish(jsonb_build_array(jsonb_build_object(
+      'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
+      'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
+    if r.summary is not null then
+      update public.conversations c set extra = jsonb_build_object('summary', jsonb_build_object('text', r.summary, 'until', r.until))
+      where c.organization_id = r.organization_id and c.id = r.key::uuid
+        -- Not when the contact has started over meanwhile.
+        and c.extra #>> '{summary,until}' is not distinct from r.since;
+    end if;
+    if r.usage is not null then
+      perform bus.spend(r.organization_id, r.key::uuid, null, r.agent_id, 'summary', r.usage, 0);
+    end if;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION finish_summarise(p_results jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.finish_summarise(p_results jsonb) IS 'Keeps summaries in conversations.extra.summary: {text, until}.';
 
 
 --
@@ -2123,6 +2976,58 @@ COMMENT ON FUNCTION bus.finish_upload(p_results jsonb) IS 'Remembers by which id
 
 
 --
+-- Name: hand_over(public.conversations, uuid, text, text, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.hand_over(c public.conversations, p_agent uuid, p_reason text, p_note text, p_pause boolean) RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  moment timestamptz := clock_timestamp();
+begin
+  update public.conversations x set extra = jsonb_strip_nulls(jsonb_build_object(
+    'paused', case when p_pause then moment end,
+    'handoff', jsonb_build_object('status', 'requested', 'requested_at', moment, 'requested_by_agent_id', p_agent, 'reason', left(p_reason, 1000), 'note', left(p_note, 4000))))
+  where x.organization_id = c.organization_id and x.id = c.id;
+  perform bus.answer(c, p_agent, jsonb_build_array(jsonb_build_object('version', '1', 'type', 'data', 'kind', 'handoff', 'data', jsonb_strip_nulls(jsonb_build_object(
+    'event', 'human_handoff_requested', 'reason', left(p_reason, 1000), 'note', left(p_note, 4000))))), 'internal');
+  insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+  values (c.organization_id, c.organization_address, 'warning', 'handoff', c.service,
+    'a person is asked for' || coalesce(': ' || left(p_reason, 900), ''), jsonb_build_object('conversation_id', c.id, 'agent_id', p_agent, 'note', left(p_note, 4000)));
+  return moment;
+end
+$$;
+
+
+--
+-- Name: FUNCTION hand_over(c public.conversations, p_agent uuid, p_reason text, p_note text, p_pause boolean); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.hand_over(c public.conversations, p_agent uuid, p_reason text, p_note text, p_pause boolean) IS 'Asks for a person: conversations.extra.handoff, an internal message and a log entry say why. With p_pause the agent is silent from now on.';
+
+
+--
+-- Name: has_last_words(jsonb, timestamp with time zone); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.has_last_words(p_extra jsonb, p_newest timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- The agent handed over itself, and neither a person nor the contact has written since.
+  select coalesce(p_extra #>> '{handoff,requested_at}' = p_extra ->> 'paused' and bus.as_time(p_extra ->> 'paused') >= p_newest, false)
+$$;
+
+
+--
+-- Name: FUNCTION has_last_words(p_extra jsonb, p_newest timestamp with time zone); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.has_last_words(p_extra jsonb, p_newest timestamp with time zone) IS 'Whether a paused conversation''s agent may still tell the contact that it hands over.';
+
+
+--
 -- Name: hold_lane(uuid, text, text, double precision, double precision, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -2209,26 +3114,108 @@ COMMENT ON FUNCTION bus.hold_suspects(p_claimed bus.claimed[]) IS 'Sends that ma
 
 
 --
--- Name: is_paused(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: is_paused(jsonb, interval); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.is_paused(p_extra jsonb) RETURNS boolean
+CREATE FUNCTION bus.is_paused(p_extra jsonb, p_pause interval) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
   -- What is no time still says that somebody wanted quiet.
-  return p_extra ->> 'paused' is not null
-    and coalesce(bus.as_time(p_extra ->> 'paused') > now() - interval '12 hours', true);
+  return p_extra ->> 'paused' is not null and coalesce(bus.as_time(p_extra ->> 'paused') > now() - p_pause, true);
 end
 $$;
 
 
 --
--- Name: FUNCTION is_paused(p_extra jsonb); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION is_paused(p_extra jsonb, p_pause interval); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.is_paused(p_extra jsonb) IS 'Whether a conversation''s extra.paused is in force: for 12 hours from its time.';
+COMMENT ON FUNCTION bus.is_paused(p_extra jsonb, p_pause interval) IS 'Whether a conversation''s extra.paused is in force: for p_pause from its time.';
+
+
+--
+-- Name: policies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.policies (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    "position" integer DEFAULT 0 NOT NULL,
+    name text,
+    service public.service,
+    agent_id uuid,
+    tool text,
+    effect text,
+    decision text NOT NULL,
+    expires_after interval DEFAULT '24:00:00'::interval NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT policies_decision_check CHECK ((decision = ANY (ARRAY['allow'::text, 'deny'::text, 'ask'::text]))),
+    CONSTRAINT policies_effect_check CHECK ((effect = ANY (ARRAY['read'::text, 'write'::text, 'external'::text]))),
+    CONSTRAINT policies_expires_after_check CHECK (((expires_after > '00:00:00'::interval) AND (expires_after <= '30 days'::interval)))
+);
+
+
+--
+-- Name: TABLE policies; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.policies IS 'What agents'' tools may do: rules are tried by position, the first that matches a call decides; without a match it is allowed. A column that is null matches everything.';
+
+
+--
+-- Name: COLUMN policies.tool; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.policies.tool IS 'The tool as the model sees it (calculator, shop__request); * stands for any characters (shop__*).';
+
+
+--
+-- Name: COLUMN policies.effect; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.policies.effect IS 'read (changes nothing), write (changes data of the organization), external (acts on the world outside).';
+
+
+--
+-- Name: COLUMN policies.decision; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.policies.decision IS 'allow, deny (the model is told), or ask: the call waits in approvals for a person.';
+
+
+--
+-- Name: COLUMN policies.expires_after; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.policies.expires_after IS 'How long a question waits for its answer.';
+
+
+--
+-- Name: judge(uuid, public.service, uuid, text, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.judge(p_organization uuid, p_service public.service, p_agent uuid, p_tool text, p_effect text) RETURNS public.policies
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select p from public.policies p
+  where p.organization_id = p_organization
+    and (p.service is null or p.service = p_service)
+    and (p.agent_id is null or p.agent_id = p_agent)
+    and (p.effect is null or p.effect = p_effect)
+    and (p.tool is null or p_tool like replace(replace(replace(replace(p.tool, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%'))
+  order by p.position, p.id limit 1
+$$;
+
+
+--
+-- Name: FUNCTION judge(p_organization uuid, p_service public.service, p_agent uuid, p_tool text, p_effect text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.judge(p_organization uuid, p_service public.service, p_agent uuid, p_tool text, p_effect text) IS 'The policy that decides about a call; null when none does, and it is allowed.';
 
 
 --
@@ -2268,6 +3255,50 @@ COMMENT ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) IS 'What Gra
 
 
 --
+-- Name: limit_reached(public.organizations, public.agents, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  s bus.spent;
+  v_nil constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_day date := (now() at time zone 'utc')::date;
+  v_key uuid;
+  reached text;
+begin
+  if not coalesce(o.extra ? 'limits', false) and not coalesce(a.extra ? 'limits', false) then
+    return null;
+  end if;
+  foreach v_key in array array[p_conversation, v_nil] loop
+    select * into s from bus.spent x where (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, a.id, v_key);
+    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    if reached is not null then
+      return reached;
+    end if;
+    select o.id, v_day, v_nil, v_key, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
+    from public.agents g join bus.spent x on (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, g.id, v_key)
+    where g.organization_id = o.id;
+    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    if reached is not null then
+      return reached;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) IS 'In words, which limit of extra.limits ({"conversation": {...}, "day": {...}} of turns, tool_calls, tokens, cost, counted by the UTC day) stands in the way of another turn; null for none.';
+
+
+--
 -- Name: log_message(uuid, uuid, public.log_level, text, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -2287,6 +3318,43 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.log_message(p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb) IS 'Tells the organization of something about a message.';
+
+
+--
+-- Name: make_call(public.conversations, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.make_call(c public.conversations, p_message uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  u public.messages;
+  result jsonb;
+begin
+  select * into u from public.messages m where m.organization_id = c.organization_id and m.id = p_message;
+  begin
+    if jsonb_typeof(u.content -> 'data') is distinct from 'object' then
+      raise exception 'the arguments are no JSON object';
+    end if;
+    result := bus.run_tool(c, u.agent_id, u.content #>> '{tool,name}', u.content -> 'data');
+    perform bus.store_result(c.organization_id, p_message, false, result);
+  exception
+    when serialization_failure or deadlock_detected or lock_not_available or insufficient_resources or operator_intervention then
+      raise;
+    when others then
+      -- All that the tool did is undone; the model learns why.
+      perform bus.store_result(c.organization_id, p_message, true, to_jsonb(sqlerrm));
+  end;
+end
+$$;
+
+
+--
+-- Name: FUNCTION make_call(c public.conversations, p_message uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.make_call(c public.conversations, p_message uuid) IS 'Makes a call of a tool that works in the database, and stores its result: all of it or nothing.';
 
 
 --
@@ -2650,6 +3718,73 @@ COMMENT ON FUNCTION bus.orphan(p_organization uuid, p_address text, p_external_i
 
 
 --
+-- Name: outdated(text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.outdated(p_queue text, p_tasks jsonb) RETURNS SETOF bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  select r.id from jsonb_to_recordset(p_tasks) as r (organization_id uuid, key text, id bigint, version int)
+  join bus.tasks t on (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, p_queue, r.key, r.id)
+  where t.version <> r.version;
+end
+$$;
+
+
+--
+-- Name: FUNCTION outdated(p_queue text, p_tasks jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.outdated(p_queue text, p_tasks jsonb) IS 'Which of these running tasks were asked for again since they were claimed.';
+
+
+--
+-- Name: spent; Type: TABLE; Schema: bus; Owner: -
+--
+
+CREATE TABLE bus.spent (
+    organization_id uuid NOT NULL,
+    day date NOT NULL,
+    agent_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    turns bigint DEFAULT 0 NOT NULL,
+    tool_calls bigint DEFAULT 0 NOT NULL,
+    tokens bigint DEFAULT 0 NOT NULL,
+    cost numeric DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: TABLE spent; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TABLE bus.spent IS 'What agents used today (UTC), by conversation and, under the nil conversation, in all: what limits are judged by.';
+
+
+--
+-- Name: over_limit(jsonb, text, text, bus.spent); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select format('%s may use %s %s %s a day', p_whose, l.value #>> '{}', replace(l.key, '_', ' '), case p_scope when 'conversation' then 'in one conversation' else 'in all' end)
+  from jsonb_each(case when jsonb_typeof(p_limits -> p_scope) = 'object' then p_limits -> p_scope else '{}' end) l
+  where case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
+    >= bus.as_number(l.value #>> '{}')
+  limit 1
+$$;
+
+
+--
 -- Name: park(jsonb, text, text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -2669,6 +3804,25 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) IS 'Keeps an event that cannot be stored, with the reason.';
+
+
+--
+-- Name: pause_of(jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.pause_of(p_organization_extra jsonb) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select make_interval(secs => 3600 * greatest(0, least(8760, coalesce(bus.as_number(p_organization_extra ->> 'pause_hours'), 12)))::float8)
+$$;
+
+
+--
+-- Name: FUNCTION pause_of(p_organization_extra jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.pause_of(p_organization_extra jsonb) IS 'How long a takeover silences the agent: extra.pause_hours of the organization, or 12 hours.';
 
 
 --
@@ -2694,6 +3848,39 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) IS 'The safety net, once a minute: which queues have due work, and a bell to ourselves that must come back, or the listening connection is dead. Prunes by the way.';
+
+
+--
+-- Name: preprocess(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.preprocess(p_organization uuid, p_message uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (
+    select from public.messages m
+    join public.organizations o on o.id = m.organization_id
+    where m.organization_id = p_organization and m.id = p_message and m.content ->> 'type' = 'file' and m.direction <> 'internal'
+      and not m.content ? 'artifacts' and not m.status ? 'preprocessed' and not m.status ? 'deleted'
+      and storage.name_of(m.content #>> '{file,uri}') is not null
+      and case o.extra #>> '{media_preprocessing,mode}'
+        when 'active' then bus.reader_of(m.content ->> 'kind', m.content #>> '{file,mime_type}') is not null
+        when 'inactive' then false
+        -- What costs nothing is done without being asked for.
+        else bus.reader_of(m.content ->> 'kind', m.content #>> '{file,mime_type}') = 'here' end) then
+    perform bus.enqueue('preprocess', p_organization, p_message::text, p_message::text);
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION preprocess(p_organization uuid, p_message uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.preprocess(p_organization uuid, p_message uuid) IS 'Asks for a stored file to be read, where organizations.extra.media_preprocessing wants it and somebody can.';
 
 
 --
@@ -2770,6 +3957,29 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.quiet(p_horizon text, OUT horizon text, OUT settled boolean) IS 'Whether every transaction that may have seen the caller awake has ended. The first call, with null, sets the horizon for the following. Ask before the last look, not after.';
+
+
+--
+-- Name: reader_of(text, text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.reader_of(p_kind text, p_mime_type text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select case
+    when p_mime_type ~ '^text/|^application/(json|xml|xhtml\+xml|javascript|x-javascript|sql|x-sql|rtf)|^application/vnd\.openxmlformats-officedocument\.|^application/vnd\.oasis\.opendocument\.'
+      then 'here'
+    when p_mime_type ~ '^(audio|image|video)/|^application/pdf' and p_mime_type <> 'image/svg+xml' then 'model'
+  end
+$$;
+
+
+--
+-- Name: FUNCTION reader_of(p_kind text, p_mime_type text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.reader_of(p_kind text, p_mime_type text) IS 'Who reads a file: here (its text is read by the process), model, or null for nobody.';
 
 
 --
@@ -2934,6 +4144,66 @@ COMMENT ON FUNCTION bus.rest(p_queue text, p_worker uuid) IS 'Says that this loo
 
 
 --
+-- Name: resume_remote(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.resume_remote(p_organization uuid, p_conversation uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update bus.tasks t set run_at = clock_timestamp()
+  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and t.waits_for = 'remote' and t.worker is null;
+  if found then
+    perform bus.ring('agent');
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION resume_remote(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.resume_remote(p_organization uuid, p_conversation uuid) IS 'Another agent says that its task has come further: the run asks it now.';
+
+
+--
+-- Name: resume_run(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.resume_run(p_organization uuid, p_conversation uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  newest uuid;
+begin
+  select m.id into newest from public.messages m
+  where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'incoming'
+  order by m."timestamp" desc, m.id desc limit 1;
+  if newest is null then
+    return;
+  end if;
+  insert into bus.tasks as t (queue, organization_id, key, subject, single)
+  values ('agent', p_organization, p_conversation::text, newest::text, true)
+  on conflict (organization_id, queue, key) where single do update set
+    -- A running one learns from the version that there is more to do; a waiting one goes on now.
+    version = t.version + case when t.worker is not null then 1 else 0 end,
+    run_at = case when t.worker is not null then t.run_at else clock_timestamp() end, waits_for = null;
+  perform bus.ring('agent');
+end
+$$;
+
+
+--
+-- Name: FUNCTION resume_run(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.resume_run(p_organization uuid, p_conversation uuid) IS 'Lets a conversation''s run go on: an approval, a file, another agent''s task, or its hand-back has come.';
+
+
+--
 -- Name: ring(text); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3014,6 +4284,36 @@ COMMENT ON FUNCTION bus.route(p_service public.service, p_address text) IS 'Poin
 
 
 --
+-- Name: run_tool(public.conversations, uuid, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.run_tool(c public.conversations, p_agent uuid, p_name text, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return case p_name
+    when 'transfer_to_human_agent' then bus.tool_transfer(c, p_agent, p)
+    when 'pass_to_agent' then bus.tool_pass(c, p_agent, p)
+    when 'remember' then bus.tool_remember(c, p)
+    when 'attach_file' then bus.tool_attach(c, p_agent, p)
+    when 'search_contacts' then bus.tool_contacts(c, p)
+    when 'get_conversation' then bus.tool_conversation(c, p)
+    when 'send_message' then bus.tool_send(c, p_agent, p)
+    when 'get_status' then bus.tool_status(c, p)
+  end;
+end
+$$;
+
+
+--
+-- Name: FUNCTION run_tool(c public.conversations, p_agent uuid, p_name text, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.run_tool(c public.conversations, p_agent uuid, p_name text, p jsonb) IS 'Calls a tool that works in the database, with the model''s arguments. What it raises is for the model to read.';
+
+
+--
 -- Name: save_templates(uuid, text, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3056,6 +4356,60 @@ $_$;
 --
 
 COMMENT ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone) IS 'Keeps templates as Meta lists them. With a list that is complete as of a time, those go that are not in it and have not changed since.';
+
+
+--
+-- Name: say(public.conversations, uuid, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if p_closed and exists (select from jsonb_array_elements(p_contents) x where x ->> 'kind' <> 'template') then
+    refusal := 'the 24-hour window is closed: only a template can be sent';
+    return;
+  end if;
+  begin
+    message := bus.answer(c, p_agent, p_contents, 'outgoing');
+  exception
+    when integrity_constraint_violation or data_exception or raise_exception then
+      refusal := sqlerrm;
+  end;
+end
+$$;
+
+
+--
+-- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) IS 'Sends an agent''s answer, all of it or nothing; refusal says why nothing.';
+
+
+--
+-- Name: set_aside(uuid, text, bigint, text, double precision); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.set_aside(p_organization uuid, p_key text, p_id bigint, p_for text, p_seconds double precision) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  -- A new task in the old one's place: waiting, or having come a step further, is no failed attempt.
+  with gone as (
+    delete from bus.tasks t where (t.organization_id, t.queue, t.key, t.id) = (p_organization, 'agent', p_key, p_id) returning *)
+  insert into bus.tasks (queue, organization_id, key, lane, subject, priority, single, due_at, run_at, version, waits_for, created_at)
+  select g.queue, g.organization_id, g.key, g.lane, g.subject, g.priority, g.single, g.due_at, clock_timestamp() + make_interval(secs => p_seconds), g.version, p_for, g.created_at
+  from gone g
+$$;
+
+
+--
+-- Name: FUNCTION set_aside(p_organization uuid, p_key text, p_id bigint, p_for text, p_seconds double precision); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.set_aside(p_organization uuid, p_key text, p_id bigint, p_for text, p_seconds double precision) IS 'Ends a step of a run: the next is due after so many seconds, or when what it waits for comes.';
 
 
 --
@@ -3105,6 +4459,70 @@ COMMENT ON FUNCTION bus.settle(p_events jsonb) IS 'Of events whose organization 
 
 
 --
+-- Name: settle_calls(public.conversations, uuid, timestamp with time zone); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  k bus.calls;
+  v_reads uuid[] := '{}';
+  v_write uuid;
+  v_expires timestamptz;
+begin
+  -- Decided before the loop: it changes rows of public.approvals, whose trigger changes ours.
+  update public.approvals a set state = 'expired'
+  where a.organization_id = c.organization_id and a.conversation_id = c.id and a.state = 'pending' and a.expires_at <= clock_timestamp();
+  for k in
+    select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
+  loop
+    if k.state = 'asked' then
+      -- Nothing to say before it is decided, unless the contact has written meanwhile.
+      if k.created_at > p_newest then
+        select least(v_expires, a.expires_at) into v_expires from public.approvals a
+        where a.organization_id = k.organization_id and a.message_id = k.message_id;
+      end if;
+    elsif k.state = 'started' and k.effect <> 'read' then
+      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb(
+        'outcome unknown: the call was interrupted and may have had its effect. Find out before calling it again.'::text));
+    elsif not k.approved and (k.agent_id <> p_agent or k.created_at < p_newest) then
+      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb('not called: the conversation moved on before it began'::text));
+    elsif k.here then
+      perform bus.make_call(c, k.message_id);
+    elsif k.effect = 'read' then
+      v_reads := v_reads || k.message_id;
+    else
+      v_write := coalesce(v_write, k.message_id);
+    end if;
+  end loop;
+  -- What only reads goes together; what may change something goes alone, so that a crash leaves one in doubt at most.
+  if cardinality(v_reads) = 0 and v_write is not null then
+    v_reads := array[v_write];
+  end if;
+  if cardinality(v_reads) > 0 then
+    update bus.calls x set state = 'started'
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.message_id = any (v_reads);
+    return jsonb_build_object('calls', (
+      select jsonb_agg(jsonb_build_object('message_id', m.id, 'tool', m.content -> 'tool', 'arguments', coalesce(m.content -> 'data', m.content -> 'text')) order by m."timestamp", m.id)
+      from public.messages m where m.organization_id = c.organization_id and m.id = any (v_reads)));
+  elsif v_expires is not null then
+    return jsonb_build_object('wait', greatest(0.05, extract(epoch from v_expires - clock_timestamp()))::float8, 'for', 'approval');
+  end if;
+  return '{}';
+end
+$$;
+
+
+--
+-- Name: FUNCTION settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone) IS 'What is to be done about open calls: {"calls": [...]} to make now (marked as started), {"wait": seconds, "for": "approval"}, or {} for nothing. Calls that a dead worker left, that expired or that the conversation left behind get their results.';
+
+
+--
 -- Name: settle_unknown(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3138,6 +4556,42 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.settle_unknown(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb) IS 'A receipt proves that a message went out: gives it its external_id and ends the wait, or the funeral.';
+
+
+--
+-- Name: spend(uuid, uuid, uuid, uuid, text, jsonb, integer); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.spend(p_organization uuid, p_conversation uuid, p_message uuid, p_agent uuid, p_purpose text, u jsonb, p_calls integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_cost numeric := bus.cost(u ->> 'provider', u ->> 'model', u);
+  v_tokens bigint := coalesce((u ->> 'input')::bigint, 0) + coalesce((u ->> 'output')::bigint, 0);
+begin
+  insert into public.usage (organization_id, conversation_id, message_id, agent_id, purpose, provider, model, billable, input_tokens, cache_read_tokens,
+    cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, cost)
+  values (p_organization, p_conversation, p_message, p_agent, p_purpose, coalesce(u ->> 'provider', 'custom'), coalesce(u ->> 'model', ''),
+    coalesce((u ->> 'billable')::boolean, false), coalesce((u ->> 'input')::bigint, 0), coalesce((u ->> 'cache_read')::bigint, 0),
+    coalesce((u ->> 'cache_write')::bigint, 0), coalesce((u ->> 'audio_input')::bigint, 0), coalesce((u ->> 'output')::bigint, 0),
+    coalesce((u ->> 'reasoning')::bigint, 0), coalesce((u ->> 'audio_output')::bigint, 0), v_cost);
+  if p_agent is not null and p_conversation is not null then
+    insert into bus.spent as s (organization_id, day, agent_id, conversation_id, turns, tool_calls, tokens, cost)
+    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, 1, p_calls, v_tokens, coalesce(v_cost, 0)
+    from (values (p_conversation), ('00000000-0000-0000-0000-000000000000'::uuid)) x (conversation_id)
+    on conflict (organization_id, day, agent_id, conversation_id) do update set
+      turns = s.turns + excluded.turns, tool_calls = s.tool_calls + excluded.tool_calls, tokens = s.tokens + excluded.tokens, cost = s.cost + excluded.cost;
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION spend(p_organization uuid, p_conversation uuid, p_message uuid, p_agent uuid, p_purpose text, u jsonb, p_calls integer); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.spend(p_organization uuid, p_conversation uuid, p_message uuid, p_agent uuid, p_purpose text, u jsonb, p_calls integer) IS 'Records a call of a model. u: {provider, model, billable, and tokens by kind}.';
 
 
 --
@@ -3351,6 +4805,66 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.store_apart(p_kind text, p_events jsonb) IS 'Stores events of one type; those that cannot be stored are found by halves and parked, so that one among thousands costs a few attempts more.';
+
+
+--
+-- Name: store_calls(public.conversations, uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_calls(c public.conversations, p_agent uuid, p_turn jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_task uuid := gen_random_uuid();
+  v_first uuid;
+  v_message uuid;
+  k record;
+  p public.policies;
+begin
+  for k in select x.value as call, x.ordinality as n from jsonb_array_elements(p_turn -> 'calls') with ordinality x loop
+    insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
+                                 group_address, content, extra, status, "timestamp")
+    values (c.organization_id, c.id, 'internal', p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
+      jsonb_build_object('version', '1', 'task', jsonb_build_object('id', v_task),
+        'tool', (k.call -> 'tool') || jsonb_build_object('use_id', k.call ->> 'id', 'event', 'use', 'provider', 'local', 'offered', k.call ->> 'name', 'effect', k.call ->> 'effect'))
+      || case when jsonb_typeof(k.call -> 'arguments') = 'object' then jsonb_build_object('type', 'data', 'kind', 'data', 'data', k.call -> 'arguments')
+              else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(k.call ->> 'arguments', '')) end,
+      case when k.n = 1 then jsonb_strip_nulls(jsonb_build_object('model_state', p_turn -> 'state', 'said', nullif(p_turn ->> 'text', ''))) end,
+      '{}', clock_timestamp())
+    returning id into v_message;
+    v_first := coalesce(v_first, v_message);
+    insert into bus.calls (organization_id, conversation_id, message_id, agent_id, effect, here, state)
+    values (c.organization_id, c.id, v_message, p_agent, k.call ->> 'effect', coalesce((k.call ->> 'here')::boolean, false), 'ready');
+    if k.call ? 'error' then
+      perform bus.store_result(c.organization_id, v_message, true, k.call -> 'error');
+      continue;
+    end if;
+    p := bus.judge(c.organization_id, c.service, p_agent, k.call ->> 'name', k.call ->> 'effect');
+    if p.decision = 'deny' then
+      perform bus.store_result(c.organization_id, v_message, true,
+        to_jsonb('the organization''s policy does not allow this call' || coalesce(' (' || p.name || ')', '')));
+    elsif p.decision = 'ask' then
+      update bus.calls x set state = 'asked' where (x.organization_id, x.conversation_id, x.message_id) = (c.organization_id, c.id, v_message);
+      insert into public.approvals (organization_id, conversation_id, message_id, agent_id, tool, effect, arguments, expires_at)
+      values (c.organization_id, c.id, v_message, p_agent, k.call ->> 'name', k.call ->> 'effect', k.call -> 'arguments', clock_timestamp() + p.expires_after);
+      insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+      values (c.organization_id, c.organization_address, 'info', 'approval', c.service, format('%s waits for approval', k.call ->> 'name'),
+        jsonb_build_object('conversation_id', c.id, 'agent_id', p_agent, 'message_id', v_message));
+    elsif coalesce((k.call ->> 'here')::boolean, false) then
+      perform bus.make_call(c, v_message);
+    end if;
+  end loop;
+  return v_first;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_calls(c public.conversations, p_agent uuid, p_turn jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_calls(c public.conversations, p_agent uuid, p_turn jsonb) IS 'Stores the calls of a model''s turn ({calls, text, state}), asks the policies, and makes those that work in the database. Returns the first message.';
 
 
 --
@@ -3719,6 +5233,44 @@ COMMENT ON FUNCTION bus.store_renames(p_events jsonb) IS 'A person''s number or 
 
 
 --
+-- Name: store_result(uuid, uuid, boolean, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.store_result(p_organization uuid, p_message uuid, p_is_error boolean, p_result jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  u public.messages;
+  v_content jsonb;
+begin
+  delete from bus.calls k where k.organization_id = p_organization and k.message_id = p_message;
+  if not found then
+    -- Answered already, or taken back.
+    return false;
+  end if;
+  select * into u from public.messages m where m.organization_id = p_organization and m.id = p_message;
+  v_content := jsonb_build_object('version', '1', 'task', u.content -> 'task',
+    'tool', (u.content -> 'tool') || jsonb_build_object('event', 'result') || case when p_is_error then '{"is_error": true}'::jsonb else '{}' end)
+    || case when jsonb_typeof(p_result) in ('object', 'array') then jsonb_build_object('type', 'data', 'kind', 'data', 'data', p_result)
+            else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(p_result #>> '{}', '')) end;
+  insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
+                               group_address, content, status, "timestamp")
+  values (u.organization_id, u.conversation_id, 'internal', u.agent_id, u.contact_address, u.service, u.organization_address,
+    u.group_address, v_content, '{}', clock_timestamp());
+  return true;
+end
+$$;
+
+
+--
+-- Name: FUNCTION store_result(p_organization uuid, p_message uuid, p_is_error boolean, p_result jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.store_result(p_organization uuid, p_message uuid, p_is_error boolean, p_result jsonb) IS 'Stores what a call came to, once; false when the call is not open any more.';
+
+
+--
 -- Name: store_statuses(jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3933,6 +5485,266 @@ COMMENT ON FUNCTION bus.store_templates(p_events jsonb) IS 'Status, category, qu
 
 
 --
+-- Name: tool_attach(public.conversations, uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_attach(c public.conversations, p_agent uuid, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform bus.answer(c, p_agent, jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+    'version', '1', 'type', 'file', 'kind', 'document', 'file', jsonb_build_object('uri', p ->> 'file_uri', 'name', p ->> 'name'), 'text', p ->> 'caption'))), 'outgoing');
+  return jsonb_build_object('sent', p ->> 'file_uri');
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_attach(c public.conversations, p_agent uuid, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_attach(c public.conversations, p_agent uuid, p jsonb) IS 'attach_file {file_uri, name, caption}: sends a stored file of the organization to the contact.';
+
+
+--
+-- Name: tool_contacts(public.conversations, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_contacts(c public.conversations, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  v_what text := btrim(coalesce(p ->> 'query', ''));
+begin
+  if length(v_what) < 2 then
+    raise exception 'query: give at least two characters of a name, or the digits of a phone number';
+  end if;
+  return jsonb_build_object('contacts', coalesce((
+    select jsonb_agg(to_jsonb(x)) from (
+      select coalesce(k.name, a.extra ->> 'name') as name, a.address as contact_address, a.extra ->> 'phone_number' as phone_number
+      from public.contacts_addresses a
+      left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
+      where a.organization_id = c.organization_id and a.service = c.service
+        and (strpos(lower(coalesce(k.name, '')), lower(v_what)) > 0 or strpos(lower(coalesce(a.extra ->> 'name', '')), lower(v_what)) > 0
+          or (bus.digits(v_what) ~ '^[0-9]{3,}$' and (strpos(a.address, bus.digits(v_what)) > 0 or strpos(coalesce(a.extra ->> 'phone_number', ''), bus.digits(v_what)) > 0)))
+      order by 1, 2 limit 20) x), '[]'));
+end
+$_$;
+
+
+--
+-- Name: FUNCTION tool_contacts(c public.conversations, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_contacts(c public.conversations, p jsonb) IS 'search_contacts {query}: people of the organization by name or phone number.';
+
+
+--
+-- Name: tool_conversation(public.conversations, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_conversation(c public.conversations, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  x public.conversations;
+begin
+  x := bus.conversation_with(c, p ->> 'contact');
+  if x.id is null then
+    raise exception 'there is no conversation with %', coalesce(p ->> 'contact', 'nobody: give contact, a phone number or contact_address');
+  end if;
+  return jsonb_build_object('conversation_id', x.id, 'contact_address', x.contact_address,
+    'service_window', (select w.state from public.conversations_windows w where w.organization_id = x.organization_id and w.conversation_id = x.id),
+    'unread', (
+      select count(*) from (
+        select m.status from public.messages m
+        where m.organization_id = x.organization_id and m.conversation_id = x.id and m.direction = 'incoming' order by m."timestamp" desc limit 100) m
+      where not m.status ? 'read'),
+    'messages', coalesce((
+      select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('message_id', m.id, 'direction', m.direction, 'at', m."timestamp", 'kind', m.content ->> 'kind',
+        'text', left(m.content ->> 'text', 1000))) order by m."timestamp", m.id)
+      from (
+        select * from public.messages m
+        where m.organization_id = x.organization_id and m.conversation_id = x.id and m.direction <> 'internal'
+        order by m."timestamp" desc, m.id desc limit greatest(1, least(50, coalesce(bus.as_number(p ->> 'limit'), 10)))::int) m), '[]'));
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_conversation(c public.conversations, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_conversation(c public.conversations, p jsonb) IS 'get_conversation {contact, limit}: what was said with a contact, its 24-hour window, and how much is unread.';
+
+
+--
+-- Name: tool_pass(public.conversations, uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_pass(c public.conversations, p_agent uuid, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  a public.agents;
+begin
+  select * into a from public.agents x
+  where x.organization_id = c.organization_id and (x.id::text = p ->> 'agent' or lower(x.name) = lower(p ->> 'agent')) and bus.answers(x, c)
+  order by x.id::text = p ->> 'agent' desc, x.created_at limit 1;
+  if a.id is null then
+    raise exception 'there is no such agent; there are: %', coalesce((
+      select string_agg(x.name || coalesce(' (' || left(x.extra ->> 'description', 200) || ')', ''), ', ' order by x.created_at)
+      from public.agents x where x.organization_id = c.organization_id and x.id <> p_agent and bus.answers(x, c)), 'none');
+  elsif a.id = p_agent then
+    raise exception 'that is you';
+  end if;
+  update public.conversations x set extra = jsonb_build_object('assigned_agent_id', a.id) where x.organization_id = c.organization_id and x.id = c.id;
+  return jsonb_strip_nulls(jsonb_build_object('passed_to', a.name, 'note', left(p ->> 'note', 4000)));
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_pass(c public.conversations, p_agent uuid, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_pass(c public.conversations, p_agent uuid, p jsonb) IS 'pass_to_agent {agent, note}: another agent of the organization answers from here on.';
+
+
+--
+-- Name: tool_remember(public.conversations, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_remember(c public.conversations, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_key text := nullif(left(btrim(p ->> 'key'), 100), '');
+  v_memory jsonb;
+begin
+  if v_key is null then
+    raise exception 'key: say in a word or two what the fact is about';
+  end if;
+  select x.extra -> 'memory' into v_memory from public.conversations x where x.organization_id = c.organization_id and x.id = c.id;
+  if p ->> 'value' is not null and not coalesce(v_memory ? v_key, false)
+    and (select count(*) from jsonb_object_keys(case when jsonb_typeof(v_memory) = 'object' then v_memory else '{}' end)) >= 50 then
+    raise exception 'fifty facts are the limit: forget one first (its key with a null value)';
+  end if;
+  update public.conversations x
+  set extra = jsonb_build_object('memory', jsonb_build_object(v_key, left(p ->> 'value', 1000)))
+  where x.organization_id = c.organization_id and x.id = c.id;
+  return jsonb_build_object(case when p ->> 'value' is null then 'forgotten' else 'remembered' end, v_key);
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_remember(c public.conversations, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_remember(c public.conversations, p jsonb) IS 'remember {key, value}: a fact about the contact, kept in conversations.extra.memory; a null value forgets it.';
+
+
+--
+-- Name: tool_send(public.conversations, uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_send(c public.conversations, p_agent uuid, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  x public.conversations := bus.conversation_with(c, p ->> 'contact');
+  v_contact text := coalesce(x.contact_address, bus.digits(p ->> 'contact'));
+  v_address text := coalesce(x.organization_address, c.organization_address);
+  v_content jsonb;
+  m public.messages;
+begin
+  if coalesce(v_contact, '') = '' then
+    raise exception 'contact: give a phone number or a contact_address';
+  elsif x.id = c.id then
+    raise exception 'that is the conversation you are in: answer there instead';
+  end if;
+  if jsonb_typeof(p -> 'template') = 'object' then
+    v_content := jsonb_build_object('version', '1', 'type', 'data', 'kind', 'template', 'data', p -> 'template');
+  elsif coalesce(p ->> 'text', '') <> '' then
+    if c.service = 'whatsapp' and public.window_is_closed(c.organization_id, v_address, v_contact) then
+      raise exception 'the 24-hour window of this contact is closed: only a template can be sent';
+    end if;
+    v_content := jsonb_build_object('version', '1', 'type', 'text', 'kind', 'text', 'text', p ->> 'text');
+  else
+    raise exception 'give text, or template {name, language: {code}, components}';
+  end if;
+  insert into public.messages (organization_id, organization_address, contact_address, service, direction, agent_id, content)
+  values (c.organization_id, v_address, v_contact, c.service, 'outgoing', p_agent, v_content) returning * into m;
+  return jsonb_build_object('message_id', m.id, 'conversation_id', m.conversation_id, 'next', 'get_status tells whether it has arrived');
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_send(c public.conversations, p_agent uuid, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_send(c public.conversations, p_agent uuid, p jsonb) IS 'send_message {contact, text | template}: writes to another contact of the organization.';
+
+
+--
+-- Name: tool_status(public.conversations, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_status(c public.conversations, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  m public.messages;
+begin
+  select * into m from public.messages x where x.organization_id = c.organization_id and x.id = case when p ->> 'message_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (p ->> 'message_id')::uuid end and x.direction = 'outgoing';
+  if m.id is null then
+    raise exception 'there is no message % that was sent', p ->> 'message_id';
+  end if;
+  return jsonb_build_object('message_id', m.id, 'status', m.status);
+end
+$_$;
+
+
+--
+-- Name: FUNCTION tool_status(c public.conversations, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_status(c public.conversations, p jsonb) IS 'get_status {message_id}: what became of a message that was sent.';
+
+
+--
+-- Name: tool_transfer(public.conversations, uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.tool_transfer(c public.conversations, p_agent uuid, p jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return jsonb_build_object('status', 'requested', 'conversation_id', c.id,
+    'requested_at', bus.hand_over(c, p_agent, p ->> 'reason', p ->> 'note', true),
+    'next', 'A person will answer from here on. You may tell the customer so now; it is the last you can say.');
+end
+$$;
+
+
+--
+-- Name: FUNCTION tool_transfer(c public.conversations, p_agent uuid, p jsonb); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.tool_transfer(c public.conversations, p_agent uuid, p jsonb) IS 'transfer_to_human_agent {reason, note}: asks for a person and silences the agent.';
+
+
+--
 -- Name: try_learn(uuid, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3961,14 +5773,18 @@ CREATE FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) RE
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-  -- Half a minute from its arrival a file has to come; then the answer goes without it.
-  select extract(epoch from max(m.created_at) + interval '30 s' - clock_timestamp())::float8
+  -- Half a minute from its arrival a file has to come, and to be read within a minute; then the answer goes without it.
+  select extract(epoch from max(case when w.queue = 'media' then w.created_at + interval '30 s' else w.created_at + interval '60 s' end) - clock_timestamp())::float8
   from (
-    select x.* from public.messages x
-    where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
-    order by x."timestamp" desc limit 20) m
-  where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '30 s'
-    and exists (select from bus.tasks t where t.organization_id = p_organization and t.queue = 'media' and t.key = m.id::text)
+    select m.created_at, (
+      select t.queue from bus.tasks t
+      where t.organization_id = p_organization and t.queue in ('media', 'preprocess') and t.key = m.id::text order by t.queue desc limit 1) as queue
+    from (
+      select x.* from public.messages x
+      where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
+      order by x."timestamp" desc limit 20) m
+    where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '60 s') w
+  where w.queue is not null
 $$;
 
 
@@ -3976,7 +5792,7 @@ $$;
 -- Name: FUNCTION waits_for_media(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) IS 'For how many seconds an agent should still wait for files that are being fetched; null for not at all.';
+COMMENT ON FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) IS 'For how many seconds an agent should still wait for files that are being fetched or read; null, or none, for not at all.';
 
 
 --
@@ -4128,12 +5944,14 @@ begin
 
     -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
     update public.conversations c set extra = jsonb_build_object('paused', moment)
+      || case when c.extra #>> '{handoff,status}' = 'requested' then jsonb_build_object('handoff', jsonb_build_object('status', 'accepted', 'accepted_at', moment)) else '{}' end
     from (
       select distinct n.organization_id, n.conversation_id
       from inserted n
       left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
       where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
-        and ((a.ai = false and n.status ? 'pending')
+        -- A client that writes in a person's stead says so.
+        and ((a.ai = false and n.status ? 'pending') or n.extra -> 'takeover' = 'true'
           or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
             -- Not the echo of what is being sent from here at this moment.
             and not exists (
@@ -4179,6 +5997,9 @@ begin
     perform bus.fetch_media(n.organization_id, n.id) from inserted n
     where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
       and n.content #>> '{file,uri}' not like 'internal://%';
+    -- And those that are here already.
+    perform bus.preprocess(n.organization_id, n.id) from inserted n
+    where n.content ->> 'type' = 'file' and n.direction <> 'internal' and n.status ? 'pending' and n.content #>> '{file,uri}' like 'internal://%';
     perform storage.use_files(array_agg(n.organization_id), array_agg(storage.name_of(n.content #>> '{file,uri}'))) from inserted n
     where n.content ->> 'type' = 'file' having count(*) > 0;
   end if;
@@ -4306,6 +6127,46 @@ $$;
 --
 
 COMMENT ON FUNCTION public.after_operation(p_organization uuid, p_operation uuid) IS 'What follows from the outcome of an operation: states of numbers and contacts, a line in the log.';
+
+
+--
+-- Name: after_pause_on_conversations(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_pause_on_conversations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  newest public.messages;
+begin
+  if new.extra ->> 'paused' is not null then
+    -- Whoever thinks at this moment is outdated.
+    update bus.tasks t set version = t.version + 1
+    where t.organization_id = new.organization_id and t.queue = 'agent' and t.key = new.id::text and t.worker is not null
+      and new.extra #>> '{handoff,requested_at}' is distinct from new.extra ->> 'paused';
+    if found then
+      perform bus.ring('agent');
+    end if;
+    return null;
+  end if;
+  -- Handed back on request: a question that nobody answered meanwhile is answered now.
+  select * into newest from public.messages m
+  where m.organization_id = new.organization_id and m.conversation_id = new.id and m.direction <> 'internal'
+  order by m."timestamp" desc, m.id desc limit 1;
+  if newest.direction = 'incoming' and newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours' then
+    perform bus.resume_run(new.organization_id, new.id);
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_pause_on_conversations(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_pause_on_conversations() IS 'A pause interrupts the run; taking it back lets the agent answer what is still open.';
 
 
 --
@@ -4463,6 +6324,39 @@ $$;
 --
 
 COMMENT ON FUNCTION public.after_unlink_on_contacts_addresses() IS 'An address that somebody entered by hand and nobody wrote from goes when it is unlinked.';
+
+
+--
+-- Name: after_update_on_approvals(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_update_on_approvals() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.state = 'granted' then
+    update bus.calls k set state = 'ready', approved = true
+    where (k.organization_id, k.conversation_id, k.message_id) = (new.organization_id, new.conversation_id, new.message_id) and k.state = 'asked';
+  else
+    perform bus.store_result(new.organization_id, new.message_id, true, to_jsonb(case new.state
+      when 'refused' then 'a person refused this call' || coalesce(': ' || new.note, '')
+      when 'expired' then 'nobody approved this call in time; it was not made'
+      else 'this call was withdrawn; it was not made' end));
+  end if;
+  if new.state in ('granted', 'refused') then
+    perform bus.resume_run(new.organization_id, new.conversation_id);
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_update_on_approvals(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_update_on_approvals() IS 'A granted call is made, a refused one is told to the model; either way the run goes on.';
 
 
 --
@@ -4727,6 +6621,47 @@ $$;
 
 
 --
+-- Name: before_update_on_approvals(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.before_update_on_approvals() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  before public.approvals := old;
+begin
+  before.state := new.state;
+  before.note := new.note;
+  before.decided_by := new.decided_by;
+  before.decided_at := new.decided_at;
+  if new is distinct from before then
+    raise exception 'approvals: only state, note and decided_by can be changed' using errcode = '42501';
+  end if;
+  if new.state is distinct from old.state then
+    if old.state <> 'pending' then
+      raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+    elsif new.state in ('granted', 'refused') and old.expires_at <= clock_timestamp() then
+      raise exception 'approvals.state: the question expired at %', old.expires_at using errcode = '55000';
+    elsif new.decided_by is not null
+      and not exists (select from public.agents a where a.organization_id = new.organization_id and a.id = new.decided_by and not a.ai) then
+      raise exception 'approvals.decided_by: organization % has no person %', new.organization_id, new.decided_by using errcode = '23503';
+    end if;
+    new.decided_at := clock_timestamp();
+  end if;
+  return new;
+end
+$$;
+
+
+--
+-- Name: FUNCTION before_update_on_approvals(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.before_update_on_approvals() IS 'A question is decided once, in time, and nothing else about it changes.';
+
+
+--
 -- Name: before_update_on_messages(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -4830,6 +6765,44 @@ begin
   return new;
 end
 $$;
+
+
+--
+-- Name: before_write_bindings(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.before_write_bindings() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from public.agents a where a.organization_id = new.organization_id and a.id = new.agent_id and a.ai) then
+    raise exception 'bindings.agent_id: organization % has no AI agent %', new.organization_id, new.agent_id using errcode = '23503';
+  end if;
+  if new.text_regex is not null then
+    -- Back-references are what makes matching slow beyond all bounds; everything else is linear in the text.
+    if length(new.text_regex) > 500 then
+      raise exception 'bindings.text_regex: has % characters; 500 are the limit', length(new.text_regex) using errcode = '23514';
+    elsif new.text_regex ~ '\\[1-9]' then
+      raise exception 'bindings.text_regex: back-references (\1) are not supported' using errcode = '23514';
+    end if;
+    begin
+      perform 'x' ~* new.text_regex;
+    exception when invalid_regular_expression then
+      raise exception 'bindings.text_regex: %', sqlerrm using errcode = '23514';
+    end;
+  end if;
+  new.updated_at := now();
+  return new;
+end
+$$;
+
+
+--
+-- Name: FUNCTION before_write_bindings(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.before_write_bindings() IS 'Refuses rules for agents that do not exist and patterns that do not compile.';
 
 
 --
@@ -4967,77 +6940,6 @@ CREATE FUNCTION public.block_contact(organization_id uuid, organization_address 
 --
 
 COMMENT ON FUNCTION public.block_contact(organization_id uuid, organization_address text, contact_address text) IS 'Blocks a contact for a number: it can neither write nor be written to.';
-
-
---
--- Name: messages; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.messages (
-    organization_id uuid NOT NULL,
-    conversation_id uuid NOT NULL,
-    id uuid DEFAULT public.uuid_v7() NOT NULL,
-    external_id text,
-    direction public.direction NOT NULL,
-    agent_id uuid,
-    contact_address text,
-    service public.service NOT NULL,
-    organization_address text NOT NULL,
-    group_address text,
-    thread_id text,
-    content jsonb NOT NULL,
-    status jsonb DEFAULT jsonb_build_object('pending', now()) NOT NULL,
-    "timestamp" timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    extra jsonb,
-    CONSTRAINT messages_content_schema CHECK (COALESCE(((jsonb_typeof(content) = 'object'::text) AND ((content ->> 'version'::text) = '1'::text) AND ((content ->> 'type'::text) = ANY (ARRAY['text'::text, 'file'::text, 'data'::text])) AND ((content ->> 'kind'::text) <> ''::text)), false)),
-    CONSTRAINT messages_status_object CHECK ((jsonb_typeof(status) = 'object'::text)),
-    CONSTRAINT messages_timestamp_finite CHECK (isfinite("timestamp"))
-)
-WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.05');
-
-
---
--- Name: TABLE messages; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.messages IS 'Every message in and out. Inserting an outgoing row sends it; inserting an incoming one asks the agent for an answer; the outcome is written back to status.';
-
-
---
--- Name: COLUMN messages.external_id; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.external_id IS 'The provider''s id (wamid …), unique within the organization''s address; null until the provider accepted the message.';
-
-
---
--- Name: COLUMN messages.content; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.content IS '{"version":"1","type":"text"|"file"|"data","kind":…,…}: one part per message.';
-
-
---
--- Name: COLUMN messages.status; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.status IS 'Map of state to time: pending, accepted, sent, delivered, read, failed (with errors) …. It only grows; a row inserted without pending is inert.';
-
-
---
--- Name: COLUMN messages."timestamp"; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages."timestamp" IS 'The provider''s time for what came in. On an outgoing row a future value schedules the message.';
-
-
---
--- Name: COLUMN messages.extra; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON COLUMN public.messages.extra IS 'What the provider told besides: pricing, conversation, recipients (of a group: participant → state → time), edits (earlier contents), payments, callback_data. Updates merge.';
 
 
 --
@@ -6421,6 +8323,77 @@ COMMENT ON FUNCTION public.conversation_for(p_organization uuid, p_service publi
 
 
 --
+-- Name: approvals; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.approvals (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    tool text NOT NULL,
+    effect text NOT NULL,
+    arguments jsonb NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    note text,
+    decided_by uuid,
+    expires_at timestamp with time zone NOT NULL,
+    decided_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT approvals_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'granted'::text, 'refused'::text, 'expired'::text, 'withdrawn'::text])))
+);
+
+
+--
+-- Name: TABLE approvals; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.approvals IS 'Tool calls that wait for a person. Update state to granted or refused, with a note for the agent where one helps; the run goes on.';
+
+
+--
+-- Name: COLUMN approvals.message_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.approvals.message_id IS 'The internal message that holds the call.';
+
+
+--
+-- Name: COLUMN approvals.state; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.approvals.state IS 'pending, then granted or refused by a person, expired, or withdrawn because the conversation or its agent is gone.';
+
+
+--
+-- Name: COLUMN approvals.decided_by; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.approvals.decided_by IS 'The person (agents.id), where the client says so.';
+
+
+--
+-- Name: decide_approval(uuid, uuid, boolean, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text DEFAULT NULL::text) RETURNS public.approvals
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$
+  update public.approvals a set state = case when $3 then 'granted' else 'refused' end, note = coalesce($4, a.note)
+  where a.organization_id = $1 and a.id = $2 returning a.*
+$_$;
+
+
+--
+-- Name: FUNCTION decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text) IS 'Grants or refuses a tool call that waits for a person. 55000 when it is decided or expired; no row when there is none.';
+
+
+--
 -- Name: disconnect_number(uuid, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -6797,6 +8770,25 @@ COMMENT ON FUNCTION public.operate(p_organization uuid, p_address text, p_kind t
 
 
 --
+-- Name: pause_agent(uuid, uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.pause_agent(organization_id uuid, conversation_id uuid) RETURNS public.conversations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$
+  update public.conversations c set extra = jsonb_build_object('paused', clock_timestamp()) where c.organization_id = $1 and c.id = $2 returning c.*
+$_$;
+
+
+--
+-- Name: FUNCTION pause_agent(organization_id uuid, conversation_id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.pause_agent(organization_id uuid, conversation_id uuid) IS 'A person takes over: the agent is silent in this conversation for the organization''s pause_hours, or until resume_agent.';
+
+
+--
 -- Name: phone_variants(text); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -6933,6 +8925,25 @@ $$;
 --
 
 COMMENT ON FUNCTION public.register_number(p_address text, p_token text, p_waba text) IS 'Registers a number where there is none yet, in the first organization or in a new one. Returns whether it did. What serve does with WHATSAPP_PHONE_NUMBER_ID.';
+
+
+--
+-- Name: resume_agent(uuid, uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.resume_agent(organization_id uuid, conversation_id uuid) RETURNS public.conversations
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $_$
+  update public.conversations c set extra = '{"paused": null, "handoff": null}' where c.organization_id = $1 and c.id = $2 returning c.*
+$_$;
+
+
+--
+-- Name: FUNCTION resume_agent(organization_id uuid, conversation_id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.resume_agent(organization_id uuid, conversation_id uuid) IS 'Hands a conversation back to the agent, which answers what is still open.';
 
 
 --
@@ -7798,6 +9809,26 @@ COMMENT ON FUNCTION storage.collect(p_age interval) IS 'Removes files that no me
 
 
 --
+-- Name: derive(uuid, text, uuid); Type: FUNCTION; Schema: storage; Owner: -
+--
+
+CREATE FUNCTION storage.derive(p_organization uuid, p_name text, p_message uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  update storage.objects o set state = 'ready', unused_since = null, message_id = p_message, updated_at = now()
+  where o.organization_id = p_organization and o.bucket_id = 'media' and o.name = p_name
+$$;
+
+
+--
+-- Name: FUNCTION derive(p_organization uuid, p_name text, p_message uuid); Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON FUNCTION storage.derive(p_organization uuid, p_name text, p_message uuid) IS 'The bytes of a reserved file are where they belong; it was made from a message, and goes with it.';
+
+
+--
 -- Name: most_bytes(text); Type: FUNCTION; Schema: storage; Owner: -
 --
 
@@ -7954,6 +9985,35 @@ COMMENT ON TABLE auth.users IS 'People who sign in. Only as much as other tables
 
 
 --
+-- Name: costs; Type: TABLE; Schema: billing; Owner: -
+--
+
+CREATE TABLE billing.costs (
+    provider text NOT NULL,
+    product text NOT NULL,
+    effective_at timestamp with time zone DEFAULT now() NOT NULL,
+    quantity numeric DEFAULT 1000000 NOT NULL,
+    unit text DEFAULT 'token'::text NOT NULL,
+    pricing jsonb NOT NULL,
+    CONSTRAINT costs_quantity_check CHECK ((quantity > (0)::numeric))
+);
+
+
+--
+-- Name: TABLE costs; Type: COMMENT; Schema: billing; Owner: -
+--
+
+COMMENT ON TABLE billing.costs IS 'What models cost: US dollars for so many (quantity) tokens, by kind: input, output, cache_read, cache_write, reasoning, audio_input, audio_output. The newest row that is in force counts.';
+
+
+--
+-- Name: COLUMN costs.provider; Type: COMMENT; Schema: billing; Owner: -
+--
+
+COMMENT ON COLUMN billing.costs.provider IS 'openai, anthropic, google, groq, or custom for any other address.';
+
+
+--
 -- Name: applied; Type: TABLE; Schema: bus; Owner: -
 --
 
@@ -7989,6 +10049,52 @@ WITH (fillfactor='20', autovacuum_vacuum_threshold='100', autovacuum_vacuum_scal
 --
 
 COMMENT ON TABLE bus.awake IS 'Which loops will look at the table again by themselves. No row, or an old one, means asleep: the bell rings.';
+
+
+--
+-- Name: calls; Type: TABLE; Schema: bus; Owner: -
+--
+
+CREATE TABLE bus.calls (
+    organization_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    effect text NOT NULL,
+    here boolean NOT NULL,
+    state text NOT NULL,
+    approved boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT calls_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'asked'::text, 'started'::text])))
+);
+
+
+--
+-- Name: TABLE calls; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON TABLE bus.calls IS 'Tool calls without a result yet. Deleted with it.';
+
+
+--
+-- Name: COLUMN calls.message_id; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.calls.message_id IS 'The internal message that holds the call.';
+
+
+--
+-- Name: COLUMN calls.here; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.calls.here IS 'Whether the tool works in the database: such calls are made in the transaction that stores them.';
+
+
+--
+-- Name: COLUMN calls.state; Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON COLUMN bus.calls.state IS 'ready (to be made), asked (waits for a person), started (given to a worker: if no result comes, whether it acted is unknown).';
 
 
 --
@@ -8189,139 +10295,6 @@ COMMENT ON COLUMN bus.queues.max_attempts IS 'After this many attempts the task 
 --
 
 COMMENT ON COLUMN bus.queues.hold IS 'dispatch: how long a send whose outcome is unknown waits for a receipt before it is given up. intake: how long journal entries are kept.';
-
-
---
--- Name: tasks; Type: TABLE; Schema: bus; Owner: -
---
-
-CREATE TABLE bus.tasks (
-    queue text NOT NULL,
-    organization_id uuid NOT NULL,
-    id bigint NOT NULL,
-    key text NOT NULL COLLATE pg_catalog."C",
-    lane text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
-    subject text NOT NULL,
-    priority smallint DEFAULT 0 NOT NULL,
-    single boolean DEFAULT false NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    run_at timestamp with time zone DEFAULT now() NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    version integer DEFAULT 0 NOT NULL,
-    worker uuid,
-    suspect boolean DEFAULT false NOT NULL,
-    held_since timestamp with time zone,
-    errors jsonb,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    waits_for text,
-    waiting boolean DEFAULT false NOT NULL
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.0', autovacuum_analyze_threshold='20000');
-
-
---
--- Name: TABLE tasks; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON TABLE bus.tasks IS 'One narrow row for each thing that needs doing; deleted when done. Claiming pushes run_at into the future by the lease, so a crashed worker''s tasks become due again by themselves.';
-
-
---
--- Name: COLUMN tasks.organization_id; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.organization_id IS 'Whose work it is. Journal entries belong to nobody yet and carry the nil uuid.';
-
-
---
--- Name: COLUMN tasks.key; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.key IS 'Tasks of one key run one after the other, oldest (due_at, id) first: the conversation for agent and dispatch.';
-
-
---
--- Name: COLUMN tasks.lane; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.lane IS 'What is paced and paused together: the organization''s address for dispatch, empty for others.';
-
-
---
--- Name: COLUMN tasks.subject; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.subject IS 'The row it is about: a message''s id, a journal entry''s, …';
-
-
---
--- Name: COLUMN tasks.priority; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.priority IS '0 before 1 within an organization: answers go before broadcasts.';
-
-
---
--- Name: COLUMN tasks.single; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.single IS 'At most one such task for a key: another request moves the waiting one and raises its version (debounce).';
-
-
---
--- Name: COLUMN tasks.due_at; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.due_at IS 'When it was first due. Orders the tasks of a key; retries do not change it.';
-
-
---
--- Name: COLUMN tasks.attempt; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.attempt IS 'Raised by every claim; finish and retry name it and do nothing when it is no longer theirs (fencing).';
-
-
---
--- Name: COLUMN tasks.version; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.version IS 'Raised when another message came while the task waited or ran: a running agent learns from it that it is outdated.';
-
-
---
--- Name: COLUMN tasks.worker; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.worker IS 'Who claimed it and has not given it back. Set on a due task it means that the last attempt ended without a word.';
-
-
---
--- Name: COLUMN tasks.suspect; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.suspect IS 'Whether it had a worker already when it was claimed last.';
-
-
---
--- Name: COLUMN tasks.held_since; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.held_since IS 'Since when a send with an unknown outcome waits for a receipt to settle it. Held tasks do not block their key.';
-
-
---
--- Name: COLUMN tasks.waits_for; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. Its end makes the task due.';
-
-
---
--- Name: COLUMN tasks.waiting; Type: COMMENT; Schema: bus; Owner: -
---
-
-COMMENT ON COLUMN bus.tasks.waiting IS 'Whether it has been set aside until what it waits for is there.';
 
 
 --
@@ -8689,6 +10662,75 @@ COMMENT ON COLUMN public.templates.extra IS 'What Meta told besides. Updates mer
 
 
 --
+-- Name: usage; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage (
+    organization_id uuid NOT NULL,
+    id uuid DEFAULT public.uuid_v7() NOT NULL,
+    conversation_id uuid,
+    message_id uuid,
+    agent_id uuid,
+    purpose text NOT NULL,
+    provider text NOT NULL,
+    model text NOT NULL,
+    billable boolean DEFAULT false NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cache_read_tokens bigint DEFAULT 0 NOT NULL,
+    cache_write_tokens bigint DEFAULT 0 NOT NULL,
+    audio_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    reasoning_tokens bigint DEFAULT 0 NOT NULL,
+    audio_output_tokens bigint DEFAULT 0 NOT NULL,
+    cost numeric,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT usage_purpose_check CHECK ((purpose = ANY (ARRAY['answer'::text, 'summary'::text, 'media'::text])))
+);
+
+
+--
+-- Name: TABLE usage; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.usage IS 'Every call of a model: its tokens by kind, and what it cost by the price table. Stays when its conversation goes.';
+
+
+--
+-- Name: COLUMN usage.message_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.message_id IS 'The first message that the call produced (an answer, or a tool call); for media the message with the file.';
+
+
+--
+-- Name: COLUMN usage.billable; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.billable IS 'Whether it was made with the operator''s key rather than one of the organization''s.';
+
+
+--
+-- Name: COLUMN usage.input_tokens; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.input_tokens IS 'All that was read; cache_read, cache_write and audio_input are parts of it.';
+
+
+--
+-- Name: COLUMN usage.output_tokens; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.output_tokens IS 'All that was written; reasoning and audio_output are parts of it.';
+
+
+--
+-- Name: COLUMN usage.cost; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.cost IS 'In US dollars; null when billing.costs has no price for the model.';
+
+
+--
 -- Name: webhooks; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -8744,6 +10786,7 @@ CREATE TABLE storage.objects (
     unused_since timestamp with time zone DEFAULT now(),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    message_id uuid,
     CONSTRAINT objects_name CHECK (((name ~~ (('organizations/'::text || organization_id) || '/attachments/%'::text)) AND (name !~ '(^|/)\.\.?(/|$)'::text))),
     CONSTRAINT objects_state_check CHECK ((state = ANY (ARRAY['writing'::text, 'ready'::text])))
 );
@@ -8768,6 +10811,13 @@ COMMENT ON COLUMN storage.objects.state IS 'writing while the bytes are on their
 --
 
 COMMENT ON COLUMN storage.objects.unused_since IS 'Since when no message refers to it. A day later it is collected.';
+
+
+--
+-- Name: COLUMN objects.message_id; Type: COMMENT; Schema: storage; Owner: -
+--
+
+COMMENT ON COLUMN storage.objects.message_id IS 'The message that a file was derived from (its table, its text, what a tool made): the file goes with it.';
 
 
 --
@@ -8822,6 +10872,14 @@ ALTER TABLE ONLY auth.users
 
 
 --
+-- Name: costs costs_pkey; Type: CONSTRAINT; Schema: billing; Owner: -
+--
+
+ALTER TABLE ONLY billing.costs
+    ADD CONSTRAINT costs_pkey PRIMARY KEY (provider, product, effective_at);
+
+
+--
 -- Name: applied applied_pkey; Type: CONSTRAINT; Schema: bus; Owner: -
 --
 
@@ -8835,6 +10893,14 @@ ALTER TABLE ONLY bus.applied
 
 ALTER TABLE ONLY bus.awake
     ADD CONSTRAINT awake_pkey PRIMARY KEY (queue, worker);
+
+
+--
+-- Name: calls calls_pkey; Type: CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.calls
+    ADD CONSTRAINT calls_pkey PRIMARY KEY (organization_id, conversation_id, message_id);
 
 
 --
@@ -8902,6 +10968,14 @@ ALTER TABLE ONLY bus.queues
 
 
 --
+-- Name: spent spent_pkey; Type: CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.spent
+    ADD CONSTRAINT spent_pkey PRIMARY KEY (organization_id, day, agent_id, conversation_id);
+
+
+--
 -- Name: tasks tasks_pkey; Type: CONSTRAINT; Schema: bus; Owner: -
 --
 
@@ -8931,6 +11005,22 @@ ALTER TABLE ONLY public.agents
 
 ALTER TABLE ONLY public.agents
     ADD CONSTRAINT agents_pkey PRIMARY KEY (organization_id, id);
+
+
+--
+-- Name: approvals approvals_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.approvals
+    ADD CONSTRAINT approvals_pkey PRIMARY KEY (organization_id, id);
+
+
+--
+-- Name: bindings bindings_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.bindings
+    ADD CONSTRAINT bindings_pkey PRIMARY KEY (organization_id, id);
 
 
 --
@@ -9006,6 +11096,14 @@ ALTER TABLE ONLY public.organizations
 
 
 --
+-- Name: policies policies_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.policies
+    ADD CONSTRAINT policies_pkey PRIMARY KEY (organization_id, id);
+
+
+--
 -- Name: quick_replies quick_replies_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -9027,6 +11125,14 @@ ALTER TABLE ONLY public.refinery_schema_history
 
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_pkey PRIMARY KEY (organization_id, id);
+
+
+--
+-- Name: usage usage_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage
+    ADD CONSTRAINT usage_pkey PRIMARY KEY (organization_id, id);
 
 
 --
@@ -9075,6 +11181,13 @@ ALTER TABLE ONLY storage.objects
 
 ALTER TABLE ONLY storage.uploads
     ADD CONSTRAINT uploads_pkey PRIMARY KEY (organization_id, organization_address, upload_key);
+
+
+--
+-- Name: calls_message; Type: INDEX; Schema: bus; Owner: -
+--
+
+CREATE INDEX calls_message ON bus.calls USING btree (organization_id, message_id);
 
 
 --
@@ -9145,6 +11258,48 @@ CREATE INDEX tasks_turn ON bus.tasks USING btree (queue, organization_id, lane, 
 --
 
 CREATE INDEX agents_user ON public.agents USING btree (user_id);
+
+
+--
+-- Name: approvals_agent; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX approvals_agent ON public.approvals USING btree (organization_id, agent_id);
+
+
+--
+-- Name: approvals_conversation; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX approvals_conversation ON public.approvals USING btree (organization_id, conversation_id);
+
+
+--
+-- Name: approvals_message; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX approvals_message ON public.approvals USING btree (organization_id, message_id);
+
+
+--
+-- Name: approvals_pending; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX approvals_pending ON public.approvals USING btree (organization_id, created_at) WHERE (state = 'pending'::text);
+
+
+--
+-- Name: bindings_agent; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX bindings_agent ON public.bindings USING btree (organization_id, agent_id);
+
+
+--
+-- Name: bindings_position; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX bindings_position ON public.bindings USING btree (organization_id, "position", id);
 
 
 --
@@ -9288,6 +11443,20 @@ CREATE INDEX organizations_addresses_waba_id ON public.organizations_addresses U
 
 
 --
+-- Name: policies_agent; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX policies_agent ON public.policies USING btree (organization_id, agent_id) WHERE (agent_id IS NOT NULL);
+
+
+--
+-- Name: policies_position; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX policies_position ON public.policies USING btree (organization_id, "position", id);
+
+
+--
 -- Name: templates_address; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -9309,10 +11478,31 @@ CREATE UNIQUE INDEX templates_name ON public.templates USING btree (organization
 
 
 --
+-- Name: usage_created; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX usage_created ON public.usage USING btree (organization_id, created_at);
+
+
+--
+-- Name: usage_message; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX usage_message ON public.usage USING btree (organization_id, message_id) WHERE (message_id IS NOT NULL);
+
+
+--
 -- Name: api_key_owners_key; Type: INDEX; Schema: secrets; Owner: -
 --
 
 CREATE INDEX api_key_owners_key ON secrets.api_key_owners USING btree (organization_id, id);
+
+
+--
+-- Name: objects_message; Type: INDEX; Schema: storage; Owner: -
+--
+
+CREATE INDEX objects_message ON storage.objects USING btree (organization_id, message_id) WHERE (message_id IS NOT NULL);
 
 
 --
@@ -9337,6 +11527,20 @@ CREATE TRIGGER request_intake AFTER INSERT ON bus.journal REFERENCING NEW TABLE 
 
 
 --
+-- Name: approvals apply_decision; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER apply_decision AFTER UPDATE ON public.approvals FOR EACH ROW WHEN ((new.state IS DISTINCT FROM old.state)) EXECUTE FUNCTION public.after_update_on_approvals();
+
+
+--
+-- Name: conversations apply_pause; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER apply_pause AFTER UPDATE ON public.conversations FOR EACH ROW WHEN (((new.extra ->> 'paused'::text) IS DISTINCT FROM (old.extra ->> 'paused'::text))) EXECUTE FUNCTION public.after_pause_on_conversations();
+
+
+--
 -- Name: templates before_write; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -9351,10 +11555,24 @@ CREATE TRIGGER change_dispatch BEFORE UPDATE ON public.messages FOR EACH ROW WHE
 
 
 --
+-- Name: bindings check_binding; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER check_binding BEFORE INSERT OR UPDATE ON public.bindings FOR EACH ROW EXECUTE FUNCTION public.before_write_bindings();
+
+
+--
 -- Name: contacts_addresses cleanup_unlinked_address_if_empty; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER cleanup_unlinked_address_if_empty AFTER UPDATE ON public.contacts_addresses FOR EACH ROW WHEN (((old.contact_id IS NOT NULL) AND (new.contact_id IS NULL) AND ((new.extra #>> '{synced,action}'::text[]) IS DISTINCT FROM 'add'::text))) EXECUTE FUNCTION public.after_unlink_on_contacts_addresses();
+
+
+--
+-- Name: approvals decide; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER decide BEFORE UPDATE ON public.approvals FOR EACH ROW EXECUTE FUNCTION public.before_update_on_approvals();
 
 
 --
@@ -9561,6 +11779,13 @@ CREATE TRIGGER set_extra BEFORE UPDATE ON public.organizations_addresses FOR EAC
 
 
 --
+-- Name: policies set_updated_at; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.policies FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+
+--
 -- Name: quick_replies set_updated_at; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -9596,6 +11821,14 @@ CREATE TRIGGER sweep AFTER DELETE ON storage.objects FOR EACH ROW EXECUTE FUNCTI
 
 
 --
+-- Name: calls calls_organization_id_message_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.calls
+    ADD CONSTRAINT calls_organization_id_message_id_fkey FOREIGN KEY (organization_id, message_id) REFERENCES public.messages(organization_id, id) ON DELETE CASCADE;
+
+
+--
 -- Name: lanes lanes_organization_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
 --
 
@@ -9628,6 +11861,14 @@ ALTER TABLE ONLY bus.parked
 
 
 --
+-- Name: spent spent_organization_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.spent
+    ADD CONSTRAINT spent_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
 -- Name: windows windows_organization_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
 --
 
@@ -9649,6 +11890,54 @@ ALTER TABLE ONLY public.agents
 
 ALTER TABLE ONLY public.agents
     ADD CONSTRAINT agents_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+
+
+--
+-- Name: approvals approvals_organization_id_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.approvals
+    ADD CONSTRAINT approvals_organization_id_agent_id_fkey FOREIGN KEY (organization_id, agent_id) REFERENCES public.agents(organization_id, id) ON DELETE CASCADE;
+
+
+--
+-- Name: approvals approvals_organization_id_conversation_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.approvals
+    ADD CONSTRAINT approvals_organization_id_conversation_id_fkey FOREIGN KEY (organization_id, conversation_id) REFERENCES public.conversations(organization_id, id) ON DELETE CASCADE;
+
+
+--
+-- Name: approvals approvals_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.approvals
+    ADD CONSTRAINT approvals_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
+-- Name: approvals approvals_organization_id_message_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.approvals
+    ADD CONSTRAINT approvals_organization_id_message_id_fkey FOREIGN KEY (organization_id, message_id) REFERENCES public.messages(organization_id, id) ON DELETE CASCADE;
+
+
+--
+-- Name: bindings bindings_organization_id_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.bindings
+    ADD CONSTRAINT bindings_organization_id_agent_id_fkey FOREIGN KEY (organization_id, agent_id) REFERENCES public.agents(organization_id, id) ON DELETE CASCADE;
+
+
+--
+-- Name: bindings bindings_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.bindings
+    ADD CONSTRAINT bindings_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
 
 --
@@ -9764,6 +12053,22 @@ ALTER TABLE ONLY public.organizations_addresses
 
 
 --
+-- Name: policies policies_organization_id_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.policies
+    ADD CONSTRAINT policies_organization_id_agent_id_fkey FOREIGN KEY (organization_id, agent_id) REFERENCES public.agents(organization_id, id) ON DELETE CASCADE;
+
+
+--
+-- Name: policies policies_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.policies
+    ADD CONSTRAINT policies_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+
+--
 -- Name: quick_replies quick_replies_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -9785,6 +12090,14 @@ ALTER TABLE ONLY public.templates
 
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_organization_id_organization_address_fkey FOREIGN KEY (organization_id, organization_address) REFERENCES public.organizations_addresses(organization_id, address) ON DELETE CASCADE;
+
+
+--
+-- Name: usage usage_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage
+    ADD CONSTRAINT usage_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
 
 --
@@ -9817,6 +12130,14 @@ ALTER TABLE ONLY secrets.api_keys
 
 ALTER TABLE ONLY secrets.credentials
     ADD CONSTRAINT credentials_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+
+
+--
+-- Name: objects objects_message; Type: FK CONSTRAINT; Schema: storage; Owner: -
+--
+
+ALTER TABLE ONLY storage.objects
+    ADD CONSTRAINT objects_message FOREIGN KEY (organization_id, message_id) REFERENCES public.messages(organization_id, id) ON DELETE CASCADE;
 
 
 --
@@ -9871,13 +12192,6 @@ REVOKE ALL ON FUNCTION bus.agent_context(p_organization uuid, p_conversation uui
 
 
 --
--- Name: FUNCTION agent_history(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
---
-
-REVOKE ALL ON FUNCTION bus.agent_history(p_organization uuid, p_conversation uuid) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION uuid_v7(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -9885,10 +12199,38 @@ REVOKE ALL ON FUNCTION public.uuid_v7() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION answer(p_conversation public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION agent_gate(o public.organizations, c public.conversations, a public.agents, newest public.messages, p_known boolean, p_last_words boolean); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.answer(p_conversation public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.agent_gate(o public.organizations, c public.conversations, a public.agents, newest public.messages, p_known boolean, p_last_words boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION agent_history(c public.conversations); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.agent_history(c public.conversations) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION agent_window(c public.conversations); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.agent_window(c public.conversations) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION answers(a public.agents, c public.conversations); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.answers(a public.agents, c public.conversations) FROM PUBLIC;
 
 
 --
@@ -9941,6 +12283,13 @@ REVOKE ALL ON FUNCTION bus.ask_profile(p_organization uuid, p_account text, p_co
 
 
 --
+-- Name: FUNCTION ask_summary(c public.conversations, p_agent uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.ask_summary(c public.conversations, p_agent uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION await_uploads(p_claimed bus.claimed[]); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -9952,6 +12301,13 @@ REVOKE ALL ON FUNCTION bus.await_uploads(p_claimed bus.claimed[]) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.backoff(p_queue text, p_attempt integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION binding_matches(b public.bindings, c public.conversations, m public.messages); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.binding_matches(b public.bindings, c public.conversations, m public.messages) FROM PUBLIC;
 
 
 --
@@ -9976,10 +12332,10 @@ REVOKE ALL ON FUNCTION bus.candidates_of(p_queue text, p_organization uuid, p_la
 
 
 --
--- Name: FUNCTION choose_agent(p_organization public.organizations, p_conversation public.conversations); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION choose_agent(o public.organizations, c public.conversations, m public.messages); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.choose_agent(p_organization public.organizations, p_conversation public.conversations) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.choose_agent(o public.organizations, c public.conversations, m public.messages) FROM PUBLIC;
 
 
 --
@@ -10025,6 +12381,13 @@ REVOKE ALL ON FUNCTION bus.claim_media(p_worker uuid, p_limit integer, p_after u
 
 
 --
+-- Name: FUNCTION claim_preprocess(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_preprocess(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION claim_receipts(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -10036,6 +12399,13 @@ REVOKE ALL ON FUNCTION bus.claim_receipts(p_worker uuid, p_limit integer, p_afte
 --
 
 REVOKE ALL ON FUNCTION bus.claim_seal(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION claim_summarise(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.claim_summarise(p_worker uuid, p_limit integer, p_after uuid, p_awake boolean) FROM PUBLIC;
 
 
 --
@@ -10053,10 +12423,45 @@ REVOKE ALL ON FUNCTION bus.claim_upload(p_worker uuid, p_limit integer, p_after 
 
 
 --
+-- Name: FUNCTION complete_content(p_organization uuid, p_content jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION complete_messages(p_events jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.complete_messages(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION conversation_with(c public.conversations, p_contact text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.conversation_with(c public.conversations, p_contact text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION cost(p_provider text, p_model text, u jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.cost(p_provider text, p_model text, u jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION digits(p_text text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.digits(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION drop_calls(c public.conversations, p_reason text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.drop_calls(c public.conversations, p_reason text) FROM PUBLIC;
 
 
 --
@@ -10130,10 +12535,31 @@ REVOKE ALL ON FUNCTION bus.finish_media(p_results jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION finish_preprocess(p_results jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_preprocess(p_results jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION finish_seal(p_results jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.finish_seal(p_results jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finish_step(r bus.step, t bus.tasks, OUT again boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_step(r bus.step, t bus.tasks, OUT again boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finish_summarise(p_results jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.finish_summarise(p_results jsonb) FROM PUBLIC;
 
 
 --
@@ -10151,6 +12577,20 @@ REVOKE ALL ON FUNCTION bus.finish_upload(p_results jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION hand_over(c public.conversations, p_agent uuid, p_reason text, p_note text, p_pause boolean); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.hand_over(c public.conversations, p_agent uuid, p_reason text, p_note text, p_pause boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION has_last_words(p_extra jsonb, p_newest timestamp with time zone); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.has_last_words(p_extra jsonb, p_newest timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION hold_lane(p_organization uuid, p_lane text, p_reason text, p_after double precision, p_age double precision, p_error text); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -10165,10 +12605,17 @@ REVOKE ALL ON FUNCTION bus.hold_suspects(p_claimed bus.claimed[]) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION is_paused(p_extra jsonb); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION is_paused(p_extra jsonb, p_pause interval); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.is_paused(p_extra jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.is_paused(p_extra jsonb, p_pause interval) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION judge(p_organization uuid, p_service public.service, p_agent uuid, p_tool text, p_effect text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.judge(p_organization uuid, p_service public.service, p_agent uuid, p_tool text, p_effect text) FROM PUBLIC;
 
 
 --
@@ -10179,10 +12626,24 @@ REVOKE ALL ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) FROM PUBL
 
 
 --
+-- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION log_message(p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.log_message(p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_call(c public.conversations, p_message uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.make_call(c public.conversations, p_message uuid) FROM PUBLIC;
 
 
 --
@@ -10249,6 +12710,20 @@ REVOKE ALL ON FUNCTION bus.orphan(p_organization uuid, p_address text, p_externa
 
 
 --
+-- Name: FUNCTION outdated(p_queue text, p_tasks jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.outdated(p_queue text, p_tasks jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION park(p_event jsonb, p_reason text, p_detail text); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -10256,10 +12731,24 @@ REVOKE ALL ON FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) FRO
 
 
 --
+-- Name: FUNCTION pause_of(p_organization_extra jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.pause_of(p_organization_extra jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION poll(p_worker uuid, p_queues text[]); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.poll(p_worker uuid, p_queues text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION preprocess(p_organization uuid, p_message uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.preprocess(p_organization uuid, p_message uuid) FROM PUBLIC;
 
 
 --
@@ -10274,6 +12763,13 @@ REVOKE ALL ON FUNCTION bus.prune() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.quiet(p_horizon text, OUT horizon text, OUT settled boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION reader_of(p_kind text, p_mime_type text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.reader_of(p_kind text, p_mime_type text) FROM PUBLIC;
 
 
 --
@@ -10312,6 +12808,20 @@ REVOKE ALL ON FUNCTION bus.rest(p_queue text, p_worker uuid) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION resume_remote(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.resume_remote(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION resume_run(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.resume_run(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION ring(p_queue text); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -10333,10 +12843,31 @@ REVOKE ALL ON FUNCTION bus.route(p_service public.service, p_address text) FROM 
 
 
 --
+-- Name: FUNCTION run_tool(c public.conversations, p_agent uuid, p_name text, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.run_tool(c public.conversations, p_agent uuid, p_name text, p jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_waba text, p_templates jsonb, p_complete_since timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION set_aside(p_organization uuid, p_key text, p_id bigint, p_for text, p_seconds double precision); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.set_aside(p_organization uuid, p_key text, p_id bigint, p_for text, p_seconds double precision) FROM PUBLIC;
 
 
 --
@@ -10347,10 +12878,24 @@ REVOKE ALL ON FUNCTION bus.settle(p_events jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION settle_unknown(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
 REVOKE ALL ON FUNCTION bus.settle_unknown(p_organization uuid, p_message uuid, p_external_id text, p_status jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION spend(p_organization uuid, p_conversation uuid, p_message uuid, p_agent uuid, p_purpose text, u jsonb, p_calls integer); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.spend(p_organization uuid, p_conversation uuid, p_message uuid, p_agent uuid, p_purpose text, u jsonb, p_calls integer) FROM PUBLIC;
 
 
 --
@@ -10386,6 +12931,13 @@ REVOKE ALL ON FUNCTION bus.store_accounts(p_events jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.store_apart(p_kind text, p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION store_calls(c public.conversations, p_agent uuid, p_turn jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_calls(c public.conversations, p_agent uuid, p_turn jsonb) FROM PUBLIC;
 
 
 --
@@ -10452,6 +13004,13 @@ REVOKE ALL ON FUNCTION bus.store_renames(p_events jsonb) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION store_result(p_organization uuid, p_message uuid, p_is_error boolean, p_result jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.store_result(p_organization uuid, p_message uuid, p_is_error boolean, p_result jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION store_statuses(p_events jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -10477,6 +13036,62 @@ REVOKE ALL ON FUNCTION bus.store_sync(p_events jsonb) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION bus.store_templates(p_events jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_attach(c public.conversations, p_agent uuid, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_attach(c public.conversations, p_agent uuid, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_contacts(c public.conversations, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_contacts(c public.conversations, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_conversation(c public.conversations, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_conversation(c public.conversations, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_pass(c public.conversations, p_agent uuid, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_pass(c public.conversations, p_agent uuid, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_remember(c public.conversations, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_remember(c public.conversations, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_send(c public.conversations, p_agent uuid, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_send(c public.conversations, p_agent uuid, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_status(c public.conversations, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_status(c public.conversations, p jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tool_transfer(c public.conversations, p_agent uuid, p jsonb); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.tool_transfer(c public.conversations, p_agent uuid, p jsonb) FROM PUBLIC;
 
 
 --
@@ -10550,6 +13165,13 @@ REVOKE ALL ON FUNCTION public.after_operation(p_organization uuid, p_operation u
 
 
 --
+-- Name: FUNCTION after_pause_on_conversations(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_pause_on_conversations() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION after_read_on_messages(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10568,6 +13190,13 @@ REVOKE ALL ON FUNCTION public.after_template_operation(o public.operations) FROM
 --
 
 REVOKE ALL ON FUNCTION public.after_unlink_on_contacts_addresses() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_update_on_approvals(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_update_on_approvals() FROM PUBLIC;
 
 
 --
@@ -10620,6 +13249,13 @@ REVOKE ALL ON FUNCTION public.before_insert_on_operations() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION before_update_on_approvals(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.before_update_on_approvals() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION before_update_on_messages(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10638,6 +13274,13 @@ REVOKE ALL ON FUNCTION public.before_verb_on_messages() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION public.before_write_agents() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION before_write_bindings(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.before_write_bindings() FROM PUBLIC;
 
 
 --
@@ -10718,6 +13361,13 @@ REVOKE ALL ON FUNCTION public.conversation_for(p_organization uuid, p_service pu
 
 
 --
+-- Name: FUNCTION decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION disconnect_number(p_organization uuid, p_address text); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10795,6 +13445,13 @@ REVOKE ALL ON FUNCTION public.operate(p_organization uuid, p_address text, p_kin
 
 
 --
+-- Name: FUNCTION pause_agent(organization_id uuid, conversation_id uuid); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.pause_agent(organization_id uuid, conversation_id uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION phone_variants(p_phone text); Type: ACL; Schema: public; Owner: -
 --
 
@@ -10827,6 +13484,13 @@ REVOKE ALL ON FUNCTION public.refuse_content(p_field text, p_problem text) FROM 
 --
 
 REVOKE ALL ON FUNCTION public.register_number(p_address text, p_token text, p_waba text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION resume_agent(organization_id uuid, conversation_id uuid); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.resume_agent(organization_id uuid, conversation_id uuid) FROM PUBLIC;
 
 
 --

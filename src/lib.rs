@@ -13,6 +13,7 @@
 //! - [`whatsapp`]: translation between WhatsApp's Cloud API and rows. Pure but for the client; no SQL.
 //! - [`instagram`]: translation between Instagram's messaging API and rows. Pure.
 //! - [`connector`]: the generic bridge for other channels: batches in, dispatches out. No SQL.
+//! - [`understand`]: what is in files: text formats, and what models say of the others. Pure.
 //! - [`media`]: files: where they lie, and how they pass through without lying in memory.
 //! - [`model`]: types every floor speaks: content, credentials.
 //! - [`bus`]: tasks, the one worker loop, the one listener.
@@ -34,5 +35,6 @@ pub mod model;
 pub mod outbound;
 pub mod sandbox;
 pub mod serve;
+pub mod understand;
 pub mod whatsapp;
 pub mod work;

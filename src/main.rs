@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new(if matches!(cli.command, Command::Dev(_)) { "warn,tidings::work=info" } else { "info,refinery_core=warn" })
+        EnvFilter::new(if matches!(cli.command, Command::Dev(_)) { "warn,tidings::work=info" } else { "info,refinery_core=warn,rmcp=warn" })
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {

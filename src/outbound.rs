@@ -70,6 +70,17 @@ impl Guarded {
         Ok(self.client.get(self.check(url)?))
     }
 
+    /// Any other request to `url`, likewise.
+    pub fn request(&self, method: reqwest::Method, url: &str) -> Result<reqwest::RequestBuilder, String> {
+        Ok(self.client.request(method, self.check(url)?))
+    }
+
+    /// The client itself, for code that builds its own requests, and `url`, the only one that it may be used for: the
+    /// literal address of another would not be refused.
+    pub fn client_for(&self, url: &str) -> Result<(&Client, Url), String> {
+        Ok((&self.client, self.check(url)?))
+    }
+
     fn check(&self, url: &str) -> Result<Url, String> {
         let url = Url::parse(url).map_err(|e| format!("{url} is no URL: {e}"))?;
         if !matches!(url.scheme(), "http" | "https") {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    agent::Keys,
+    agent::{Keys, Models},
     bus::{Bells, Health, Listener, Work, Worker},
     config::{Config, Part},
     connector::Connectors,
@@ -20,11 +20,8 @@ use crate::{
     model::Sealer,
     outbound::Guarded,
     whatsapp::Graph,
-    work::{Agent, Dispatch, Intake, Manage, Media, Receipts, Seal, Sweep, Tokens, Upload},
+    work::{Agent, Dispatch, Files, Intake, Manage, Media, Preprocess, Receipts, Seal, Summarise, Sweep, Tokens, Upload},
 };
-
-/// How long a model may take for a draft. Shorter than the lease of manage, which heartbeats renew.
-const MODEL: Duration = Duration::from_secs(90);
 
 /// Connections of a process: loops and edges hold one only while a statement runs.
 const CONNECTIONS: usize = 12;
@@ -44,6 +41,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let url = config.database_url.clone().context("DATABASE_URL is not set")?;
+    // Runs that wait for models hold a connection each; the usual limit of 1,024 is for programs that use select.
+    if let Err(error) = rlimit::increase_nofile_limit(65_536) {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
     let db = Db::new(&url, CONNECTIONS)?;
     let health = Health::default();
     // The edges stop first: what they take in while loops end would only wait for the next process.
@@ -134,12 +135,19 @@ fn start(
     let store = Store::new(&config.storage())?;
     let networks = config.networks().map_err(anyhow::Error::msg)?;
     let tokens = Tokens { sealer: Arc::new(Sealer::new(&key)?), fallback: config.meta_system_user_access_token.clone().filter(|t| !t.is_empty()) };
+    let models = Models::new(networks.clone())?;
+    let files = Files { store: store.clone(), db: db.clone() };
     let mut launch = Launch { db, health, bells: &bells, stop, loops };
     for part in parts {
         match part {
             Part::Http => {}
             Part::Intake => launch.spawn(Intake),
-            Part::Agent => launch.spawn(Agent::new(Sealer::new(&key)?, Keys::new(config), networks.clone())?),
+            Part::Agent => {
+                let links = Links::new(&key, &config.public());
+                launch.spawn(Agent::new(Sealer::new(&key)?, Keys::new(config), models.clone(), files.clone(), links, networks.clone())?)
+            }
+            Part::Summarise => launch.spawn(Summarise { models: models.clone(), keys: Keys::new(config), sealer: Sealer::new(&key)? }),
+            Part::Preprocess => launch.spawn(Preprocess::new(models.clone(), Keys::new(config), files.clone(), Sealer::new(&key)?)),
             Part::Dispatch => launch.spawn(Dispatch {
                 graph: graph.clone(),
                 instagram: instagram.clone(),
@@ -169,7 +177,7 @@ fn start(
                 apps: config.apps().map_err(anyhow::Error::msg)?,
                 instagram_apps: config.instagram_apps().map_err(anyhow::Error::msg)?,
                 instagram_login: config.instagram_login_url.clone(),
-                models: Guarded::new(MODEL, networks.clone())?,
+                models: models.clone(),
                 keys: Keys::new(config),
             }),
             Part::Seal => launch.spawn(Seal(Sealer::new(&key)?)),

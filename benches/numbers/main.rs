@@ -1,6 +1,7 @@
 //! The numbers of the README's performance section. Run by `scripts/bench`, which provides the server.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+mod agents;
 mod broadcast;
 mod bus;
 mod edge;
@@ -46,6 +47,12 @@ async fn main() {
     }
     if want("k") {
         media::memory().await;
+    }
+    if want("l") {
+        agents::crowd(runs).await;
+    }
+    if want("m") {
+        agents::latency(runs).await;
     }
 }
 

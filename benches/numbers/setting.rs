@@ -49,7 +49,8 @@ impl Setting {
         tokio::spawn(sandbox.clone().run(listener));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let superuser = superuser.replace("/postgres", &format!("/{name}")).replace(&format!("//{name}:"), "//postgres:");
-        Self { db: Db::new(&url, 8).unwrap(), url, superuser, sandbox, sandbox_url, port }
+        // Under a name of its own: what the processes connect with can be counted.
+        Self { db: Db::new(&format!("{url}?application_name=bench"), 8).unwrap(), url, superuser, sandbox, sandbox_url, port }
     }
 
     pub async fn serve(&self, only: Option<&str>) -> Process {

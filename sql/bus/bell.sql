@@ -110,6 +110,10 @@ begin
   delete from storage.uploads u where u.expires_at < now();
   delete from public.operations o where o.finished_at < now() - interval '90 days';
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+  if extract(minute from now()) = 0 then
+    -- What limits are judged by; public.usage keeps the rest.
+    delete from bus.spent s where s.day < now()::date - 7;
+  end if;
   -- What touches tenants' rows must not keep the others from being tended.
   begin
     perform bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)

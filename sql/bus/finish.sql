@@ -110,6 +110,19 @@ $$;
 comment on function bus.renew(text, uuid, jsonb) is
   'The heartbeat: extends the leases of running tasks. Who is not in the answer has lost its task; whose version is higher is outdated.';
 
+create or replace function bus.outdated(p_queue text, p_tasks jsonb) returns setof bigint
+language plpgsql stable
+set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = off set jit = off
+as $$
+begin
+  return query
+  select r.id from jsonb_to_recordset(p_tasks) as r (organization_id uuid, key text, id bigint, version int)
+  join bus.tasks t on (t.organization_id, t.queue, t.key, t.id) = (r.organization_id, p_queue, r.key, r.id)
+  where t.version <> r.version;
+end
+$$;
+comment on function bus.outdated(text, jsonb) is 'Which of these running tasks were asked for again since they were claimed.';
+
 create or replace function bus.release(p_queue text, p_worker uuid, p_keep bigint[]) returns int
 language plpgsql
 set search_path = ''

@@ -50,6 +50,7 @@ begin
       perform storage.stored(r.organization_id, storage.name_of(r.file ->> 'uri'));
       update public.messages m set content = jsonb_build_object('file', r.file)
       where m.organization_id = r.organization_id and m.id = r.message_id and m.content #>> '{file,uri}' = r.was;
+      perform bus.preprocess(r.organization_id, r.message_id);
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
@@ -61,7 +62,7 @@ begin
       perform bus.log_message(r.organization_id, r.message_id, 'error', 'media', 'the file of a message could not be fetched: ' || left(r.error, 500), null);
     end if;
     if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
-      -- Whoever waits to answer has waited long enough.
+      -- Whoever waits to answer looks whether there is more to wait for.
       select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
       update bus.tasks t set run_at = clock_timestamp(), waits_for = null
       where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
@@ -75,19 +76,26 @@ $$;
 comment on function bus.finish_media(jsonb) is 'Writes fetched files into their messages, or says on the message and in the log why there is none.';
 
 create or replace function bus.waits_for_media(p_organization uuid, p_conversation uuid) returns float8
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  -- Half a minute from its arrival a file has to come; then the answer goes without it.
-  select extract(epoch from max(m.created_at) + interval '30 s' - clock_timestamp())::float8
-  from (
-    select x.* from public.messages x
-    where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
-    order by x."timestamp" desc limit 20) m
-  where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '30 s'
-    and exists (select from bus.tasks t where t.organization_id = p_organization and t.queue = 'media' and t.key = m.id::text)
+begin
+  return (
+    -- Half a minute from its arrival a file has to come, and to be read within a minute; then the answer goes without it.
+    select extract(epoch from max(case when w.queue = 'media' then w.created_at + interval '30 s' else w.created_at + interval '60 s' end) - clock_timestamp())::float8
+    from (
+      select m.created_at, (
+        select t.queue from bus.tasks t
+        where t.organization_id = p_organization and t.queue in ('media', 'preprocess') and t.key = m.id::text order by t.queue desc limit 1) as queue
+      from (
+        select x.* from public.messages x
+        where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
+        order by x."timestamp" desc limit 20) m
+      where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '60 s') w
+    where w.queue is not null);
+end
 $$;
-comment on function bus.waits_for_media(uuid, uuid) is 'For how many seconds an agent should still wait for files that are being fetched; null for not at all.';
+comment on function bus.waits_for_media(uuid, uuid) is 'For how many seconds an agent should still wait for files that are being fetched or read; null, or none, for not at all.';
 
 create or replace function bus.await_uploads(p_claimed bus.claimed[]) returns bus.claimed[]
 language plpgsql

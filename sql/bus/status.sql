@@ -50,6 +50,8 @@ create or replace view bus.stuck as
     case
       when t.held_since is not null then 'held: its outcome is unknown, a receipt may settle it'
       when t.run_at > clock_timestamp() and t.worker is not null then 'running'
+      when t.run_at > clock_timestamp() and t.queue = 'agent' and t.waits_for is not null then case t.waits_for
+        when 'media' then 'waits for a file to be fetched or read' when 'approval' then 'waits for a person''s approval' else 'waits for another agent''s task' end
       when t.run_at > clock_timestamp() and t.errors is not null then 'waits to be retried'
       when t.run_at > clock_timestamp() then 'not due yet'
       when l.resume_at > clock_timestamp() then 'its number is stopped: ' || coalesce(l.paused_reason, 'it could not be reached')

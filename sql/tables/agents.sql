@@ -4,8 +4,18 @@ create or replace function public.before_write_agents() returns trigger
 language plpgsql
 set search_path = ''
 as $$
+declare
+  doubled text;
 begin
   if tg_op = 'INSERT' or new.extra is distinct from old.extra then
+    -- Secrets are kept by label: two of one label would share them.
+    select format('%s (%s)', t ->> 'label', count(*)) into doubled
+    from jsonb_array_elements(case when jsonb_typeof(new.extra -> 'tools') = 'array' then new.extra -> 'tools' else '[]' end) t
+    where t ->> 'label' is not null
+    group by t ->> 'label' having count(*) > 1 limit 1;
+    if doubled is not null then
+      raise exception 'agents.extra.tools: several tools have the label %', doubled using errcode = '23514';
+    end if;
     new.extra := secrets.take(new.organization_id, 'agents', new.id::text, new.extra);
   end if;
   return new;

@@ -154,12 +154,14 @@ begin
 
     -- A person has taken over: a human agent wrote, or the business did on its phone (an echo comes without pending).
     update public.conversations c set extra = jsonb_build_object('paused', moment)
+      || case when c.extra #>> '{handoff,status}' = 'requested' then jsonb_build_object('handoff', jsonb_build_object('status', 'accepted', 'accepted_at', moment)) else '{}' end
     from (
       select distinct n.organization_id, n.conversation_id
       from inserted n
       left join public.agents a on a.organization_id = n.organization_id and a.id = n.agent_id
       where n.direction = 'outgoing' and n.service <> 'local' and n."timestamp" <= moment + interval '1 minute'
-        and ((a.ai = false and n.status ? 'pending')
+        -- A client that writes in a person's stead says so.
+        and ((a.ai = false and n.status ? 'pending') or n.extra -> 'takeover' = 'true'
           or (n.agent_id is null and not n.status ?| '{pending,standby}' and n."timestamp" > moment - interval '1 minute'
             -- Not the echo of what is being sent from here at this moment.
             and not exists (
@@ -205,6 +207,9 @@ begin
     perform bus.fetch_media(n.organization_id, n.id) from inserted n
     where n.content ->> 'type' = 'file' and n.external_id is not null and n.service in ('whatsapp', 'instagram')
       and n.content #>> '{file,uri}' not like 'internal://%';
+    -- And those that are here already.
+    perform bus.preprocess(n.organization_id, n.id) from inserted n
+    where n.content ->> 'type' = 'file' and n.direction <> 'internal' and n.status ? 'pending' and n.content #>> '{file,uri}' like 'internal://%';
     perform storage.use_files(array_agg(n.organization_id), array_agg(storage.name_of(n.content #>> '{file,uri}'))) from inserted n
     where n.content ->> 'type' = 'file' having count(*) > 0;
   end if;

@@ -1,26 +1,19 @@
-//! AI agents: from rows to a prompt, and the wire dialects of model providers.
+//! AI agents: from rows to a prompt, the wire dialects of model providers, and tools. No SQL.
 
+pub mod answer;
+pub mod budget;
 pub mod context;
+mod history;
+mod marker;
+mod models;
 pub mod protocol;
 mod provider;
+pub mod tools;
+mod turn;
 
-pub use context::{Context, Prompt, Role, Turn};
+pub use context::Context;
+pub use history::History;
+pub use marker::harmless;
+pub use models::Models;
 pub use provider::{Endpoint, Keys, endpoint};
-
-/// Why a model gave no answer.
-#[derive(Debug, PartialEq)]
-pub enum Failure {
-    /// It is away or busy: ask again, after so many seconds where it said so.
-    Later(Option<f64>, String),
-    /// Asking again would not help: the organization has to change something.
-    Hopeless(String),
-}
-
-impl Failure {
-    /// In words.
-    pub fn text(&self) -> &str {
-        match self {
-            Failure::Later(_, text) | Failure::Hopeless(text) => text,
-        }
-    }
-}
+pub use turn::{Call, CallResult, Failure, Part, Prompt, Reply, Role, Thinking, Tool, Turn, Usage};

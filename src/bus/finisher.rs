@@ -94,3 +94,27 @@ pub(super) async fn heartbeat<W: Work>(shared: Arc<Shared<W>>) {
         }
     }
 }
+
+/// How often running tasks are looked after at most, however often the bell rings.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Tells running tasks that they are outdated, soon after they are: whoever thinks for nothing holds up what came since.
+pub(super) async fn watch<W: Work>(shared: Arc<Shared<W>>) {
+    loop {
+        shared.check.notified().await;
+        let tasks: Vec<Value> = (shared.running().values())
+            .filter(|r| !r.task.outdated.is_cancelled())
+            .map(|r| json!({"organization_id": r.task.organization_id, "key": r.task.key, "id": r.task.id, "version": r.task.version}))
+            .collect();
+        if tasks.is_empty() {
+            continue;
+        }
+        let Ok(rows) = shared.db.query("select bus.outdated($1, $2)", &[&W::QUEUE, &Value::from(tasks)]).await else { continue };
+        for row in rows {
+            if let Some(running) = shared.running().get(&row.get::<_, i64>(0)) {
+                running.task.outdated.cancel();
+            }
+        }
+        sleep(LOOK).await;
+    }
+}

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Health, Task,
-    finisher::{finish_all, heartbeat},
+    finisher::{finish_all, heartbeat, watch},
     pace::Pace,
 };
 use crate::db::Db;
@@ -38,6 +38,8 @@ pub trait Work: Send + Sync + 'static {
     const BATCH: usize;
     /// How often running tasks say that they are alive, and learn that they are outdated.
     const HEARTBEAT: Duration = Duration::from_secs(8);
+    /// Whether running tasks should learn at once, whenever the bell rings, that they are outdated.
+    const WATCHES: bool = false;
     /// How long a stopping process waits for running tasks before it gives them back.
     const GRACE: Duration = Duration::from_secs(25);
 
@@ -76,6 +78,8 @@ pub(super) struct Shared<W: Work> {
     /// Tasks whose outcome the database would not take: they may have had their effect, so they are never given back.
     pub abandoned: Mutex<HashSet<i64>>,
     pub bell: Arc<Notify>,
+    /// Asks for a look whether running tasks are outdated.
+    pub check: Notify,
     pub id: Uuid,
 }
 
@@ -111,7 +115,8 @@ pub struct Worker<W: Work> {
 impl<W: Work> Worker<W> {
     /// A loop that looks at its queue when `bell` rings. Must be made within a runtime.
     pub fn new(work: W, db: Db, bell: Arc<Notify>, health: Health, stop: CancellationToken) -> Self {
-        let shared = Arc::new(Shared { work, db, running: Mutex::default(), abandoned: Mutex::default(), bell, id: Uuid::new_v4() });
+        let shared =
+            Arc::new(Shared { work, db, running: Mutex::default(), abandoned: Mutex::default(), bell, check: Notify::new(), id: Uuid::new_v4() });
         let (done, results) = mpsc::unbounded_channel();
         let finisher = tokio::spawn(finish_all(shared.clone(), results));
         Self { shared, health, stop, done, finisher, after: None, lost: false, rang: Instant::now(), awake: Instant::now(), pace: Pace::new() }
@@ -120,6 +125,7 @@ impl<W: Work> Worker<W> {
     /// Works until stopped; then lets running tasks end, writes their outcomes and gives the rest back.
     pub async fn run(mut self) {
         let beat = tokio::spawn(heartbeat(self.shared.clone()));
+        let watch = tokio::spawn(watch(self.shared.clone()));
         let mut delay = Duration::from_millis(50);
         while !self.stop.is_cancelled() {
             match self.cycle().await {
@@ -138,6 +144,7 @@ impl<W: Work> Worker<W> {
         }
         self.wind_up().await;
         beat.abort();
+        watch.abort();
     }
 
     /// From waking up to falling asleep and being woken.
@@ -221,6 +228,9 @@ impl<W: Work> Worker<W> {
         let rows = self.shared.db.query(W::CLAIM, &[&self.shared.id, &limit, &self.after, &awake]).await?;
         self.health.good(W::QUEUE);
         self.pace.count(rows.len());
+        if W::WATCHES {
+            self.shared.check.notify_one();
+        }
         for row in &rows {
             let task = Task {
                 queue: W::QUEUE,

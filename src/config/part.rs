@@ -25,12 +25,28 @@ pub enum Part {
     Manage,
     /// Files that nobody refers to any more.
     Sweep,
+    /// Files to text that agents and people can read.
+    Preprocess,
+    /// Long conversations to a few sentences.
+    Summarise,
 }
 
 impl Part {
     /// All of them, as `serve` runs them without `--only`.
-    pub const ALL: [Part; 10] =
-        [Part::Http, Part::Intake, Part::Agent, Part::Dispatch, Part::Receipts, Part::Seal, Part::Media, Part::Upload, Part::Manage, Part::Sweep];
+    pub const ALL: [Part; 12] = [
+        Part::Http,
+        Part::Intake,
+        Part::Agent,
+        Part::Dispatch,
+        Part::Receipts,
+        Part::Seal,
+        Part::Media,
+        Part::Upload,
+        Part::Manage,
+        Part::Sweep,
+        Part::Preprocess,
+        Part::Summarise,
+    ];
 
     /// The name on the command line; for loops, the queue's.
     pub fn name(self) -> &'static str {
@@ -45,6 +61,8 @@ impl Part {
             Part::Upload => "upload",
             Part::Manage => "manage",
             Part::Sweep => "sweep",
+            Part::Preprocess => "preprocess",
+            Part::Summarise => "summarise",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The edges: HTTP requests become rows and answers.
 
+mod callback;
 mod connector;
 mod health;
 mod instagram;
@@ -99,6 +100,9 @@ impl Edge {
             (["functions", "v1", "whatsapp-management", rest @ ..], _) => cors(management::route(self, &method, rest, request).await),
             (["functions", "v1", "instagram-management", rest @ ..], _) => cors(instagram::manage(self, &method, rest, request).await),
             (["functions", "v1", "whatsapp-web-management", rest @ ..], _) => cors(sessions::route(self, &method, rest, request).await),
+            (["functions", "v1", "agent-callback", organization, conversation], &Method::POST) => {
+                callback::receive(self, organization, conversation, &request).await
+            }
             (["functions", "v1", "generic-webhook", service, rest @ ..], _) => connector::route(self, &method, service, rest, request).await,
             (["functions", "v1", name, rest @ ..], _) if name.ends_with("-webhook") => {
                 connector::route(self, &method, name.trim_end_matches("-webhook"), rest, request).await

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 
 /// How long a link is good for.
 const VALID: Duration = Duration::from_secs(3600);
@@ -36,6 +37,19 @@ impl Links {
         let Ok(tag) = BASE64_URL_SAFE_NO_PAD.decode(tag) else { return false };
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return false };
         until >= now() && mac.chain_update(said(name, until)).verify_slice(&tag).is_ok()
+    }
+
+    /// Where another agent may tell that it is done with a conversation's task, and the token to show there.
+    pub fn callback(&self, organization: Uuid, conversation: Uuid) -> (String, String) {
+        let url = format!("{}/functions/v1/agent-callback/{organization}/{conversation}", self.base);
+        (url, BASE64_URL_SAFE_NO_PAD.encode(mac(&self.key, &format!("callback {organization} {conversation}"))))
+    }
+
+    /// Whether a callback's token is good.
+    pub fn admits(&self, organization: Uuid, conversation: Uuid, token: &str) -> bool {
+        let Ok(tag) = BASE64_URL_SAFE_NO_PAD.decode(token) else { return false };
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return false };
+        mac.chain_update(format!("callback {organization} {conversation}")).verify_slice(&tag).is_ok()
     }
 
     fn tag(&self, name: &str, until: u64) -> String {

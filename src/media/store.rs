@@ -59,6 +59,12 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a small file that is in memory.
+    pub async fn put_bytes(&self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
+        tokio::time::timeout(PATIENCE, self.0.put(&Path::parse(name)?, bytes.into())).await.context("the store does not answer")??;
+        Ok(())
+    }
+
     /// A file's size and its bytes. None when it is not there.
     pub async fn get(&self, name: &str) -> anyhow::Result<Option<(u64, Bytestream)>> {
         let found = tokio::time::timeout(PATIENCE, self.0.get(&Path::parse(name)?)).await.context("the store does not answer")?;

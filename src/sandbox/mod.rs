@@ -1,12 +1,32 @@
 //! A Meta and a model to develop and test against: the part of the Graph API that this product calls, phones that
-//! receive, read and write, signed webhooks, and a chat-completions model. All of it misbehaves on request.
+//! receive, read and write, signed webhooks, a model that speaks five protocols, and what its tools reach. All of it
+//! misbehaves on request.
 //!
-//! Besides Meta's paths and the model's it has its own, under `/sandbox`:
+//! The model repeats what it was told, or says what a script has for it; faults on `model` strike:
+//!
+//! - `POST …/chat/completions`, `POST …/responses`: OpenAI's protocols, with any base.
+//! - `POST …/v1/messages`, and `POST /anthropic/…/messages`: Anthropic's.
+//! - `POST …/models/{model}:generateContent`: Google's.
+//! - `POST /a2a/{name}`: A2A, `message/send` or `tasks/send`, `tasks/get` and `tasks/cancel`.
+//!
+//! Files to understand, with faults on `understand`: `generateContent` with `inlineData` and JSON as its
+//! `responseMimeType`, chat completions with `json_schema` as its `response_format`, `POST …/audio/transcriptions`.
+//!
+//! What tools reach:
+//!
+//! - `POST /mcp/{name}`: an MCP server with the tools `add`, `note`, `fail`, `picture`, `big` and `slow`; faults on `mcp` strike.
+//! - `/web/echo`, `/web/redirect?to=…&status=302`, `/web/big?bytes=N` (`&length=0`: its length is not told), `/web/slow?ms=N`,
+//!   `/web/status/{n}`, `/web/html`: pages, for any method.
+//!
+//! Besides Meta's paths and these it has its own, under `/sandbox`:
 //!
 //! - `POST say` `{from, number, text, name?, reply_to?}`: somebody writes to a number; answers `{id}`.
 //! - `GET phone/{address}?after=N&wait_ms=M`: what is on a phone; with no more than N entries it waits for news first.
 //! - `POST deliver` with any JSON body: a signed webhook with just that body.
 //! - `GET sent`, `GET asked`, `DELETE sent`: what Graph took on, what the model was asked; forget both.
+//! - `POST script` (one [`Turn`] or a list), `GET script` (what is left of it), `DELETE script`.
+//! - `GET understood`, `GET noted`, `GET hits`: files that were understood, what the tool `note` was given, requests to
+//!   `/web` and `/mcp`. `DELETE sent` forgets them, too.
 //! - `POST faults` (one [`Fault`] or a list), `DELETE faults`.
 //! - `POST settings`: any of [`Settings`].
 
@@ -39,6 +59,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 pub use fault::Fault;
 use fault::Faults;
+pub use model::{ToolCall, Turn};
 
 /// How the sandbox behaves when nothing is wrong.
 #[derive(Clone, Serialize, Deserialize)]
@@ -66,6 +87,12 @@ pub struct Settings {
     pub accounts: BTreeMap<String, Vec<String>>,
     /// The only token the connector takes; empty for any.
     pub bridge_token: String,
+    /// The only key the model takes, in whatever header its API has it; empty for any and none.
+    pub model_key: String,
+    /// The most tokens (four characters of a request each) that the model reads; 0 for no limit.
+    pub context_tokens: usize,
+    /// What agents behind A2A speak: `message`, `tasks` or `both`.
+    pub a2a_dialect: String,
 }
 
 impl Default for Settings {
@@ -82,6 +109,9 @@ impl Default for Settings {
             keep: true,
             accounts: BTreeMap::new(),
             bridge_token: String::new(),
+            model_key: String::new(),
+            context_tokens: 0,
+            a2a_dialect: "both".to_owned(),
         }
     }
 }
@@ -96,6 +126,7 @@ struct State {
     /// Requests to the model, and read receipts.
     asked: Vec<Value>,
     read: Vec<Value>,
+    model: model::Model,
     phones: HashMap<String, Vec<Value>>,
     recent: HashMap<String, VecDeque<Instant>>,
     pairs: HashMap<String, (f64, Instant)>,
@@ -153,7 +184,7 @@ impl Sandbox {
         self.lock().count
     }
 
-    /// Forgets what was sent, asked and read.
+    /// Forgets what was sent, asked, read, understood, noted and hit.
     pub fn forget(&self) {
         let mut state = self.lock();
         state.sent.clear();
@@ -166,6 +197,7 @@ impl Sandbox {
         state.bridge.dispatched.clear();
         state.instagram.calls.clear();
         state.instagram.sent.clear();
+        state.model.forget();
     }
 
     /// What the model was asked, in order.
@@ -201,9 +233,11 @@ impl Sandbox {
         let token =
             parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
         let segments: Vec<&str> = parts.uri.path().split('/').filter(|s| !s.is_empty()).collect();
+        if let Some(answer) = self.route_model(&parts, &segments, token, &body).await {
+            return answer;
+        }
         let value = || serde_json::from_slice::<Value>(&body).unwrap_or_default();
         match (&parts.method, segments.as_slice()) {
-            (&Method::POST, [.., "chat", "completions"]) => self.complete(value()).await,
             (&Method::POST, ["sandbox", "say"]) => Ok(json_answer(200, &self.say(&value()).await)),
             (&Method::POST, ["sandbox", "deliver"]) => Ok(json_answer(200, &json!({"status": self.deliver(&value()).await}))),
             (&Method::GET, ["sandbox", "phone", address]) => {

@@ -2,21 +2,27 @@
 
 mod agent;
 mod dispatch;
+mod files;
 mod intake;
 mod manage;
 mod media;
+mod preprocess;
 mod receipts;
 mod seal;
+mod summarise;
 mod sweep;
 mod upload;
 
 pub use agent::Agent;
 pub use dispatch::Dispatch;
+pub use files::Files;
 pub use intake::Intake;
 pub use manage::Manage;
 pub use media::Media;
+pub use preprocess::Preprocess;
 pub use receipts::Receipts;
 pub use seal::Seal;
+pub use summarise::Summarise;
 pub use sweep::Sweep;
 pub use upload::Upload;
 

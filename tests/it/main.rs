@@ -2,8 +2,12 @@
 //! by the sandbox. Run by `scripts/test`, which provides the server.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod a2a;
+mod abuse;
 mod agent;
+mod approvals;
 mod bus;
+mod conformance;
 mod connector;
 mod defects;
 mod dispatch;
@@ -11,12 +15,20 @@ mod edge;
 mod experiments;
 mod instagram;
 mod intake;
+mod limits;
 mod main_job;
 mod manage;
 mod media;
 mod operate;
 mod outbound;
 mod payloads;
+mod people;
 mod restart;
+mod routing;
+mod runs;
 mod schema;
+mod sql_servers;
+mod sql_tool;
 mod support;
+mod tools;
+mod understanding;

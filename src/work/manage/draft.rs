@@ -4,13 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Job, Manage, Outcome};
 use crate::{
-    agent::{self, Prompt, Role, Turn, context::Named, endpoint, protocol::chat_completions},
-    outbound,
+    agent::{self, Prompt, Role, Turn, context::Named, endpoint},
     whatsapp::Failure,
 };
-
-/// More than any draft.
-const ANSWER: usize = 512 * 1024;
 
 const RULES: &str = "You write WhatsApp message templates. Answer with one JSON array of components and nothing else. \
 Components: {\"type\":\"HEADER\",\"format\":\"TEXT\",\"text\":…} (optional, at most 60 characters, at most one variable), \
@@ -24,45 +20,36 @@ impl Manage {
     pub(super) async fn draft_template(&self, job: &Job) -> Outcome {
         let row = &job.template;
         let brief = row["brief"].as_str().ok_or_else(|| Failure::refused("input", "templates.brief is missing"))?;
-        let mut turns = vec![Turn {
-            role: Role::User,
-            text: format!(
-                "Category: {}. Language: {}. What the message is for: {brief}",
-                row["category"].as_str().unwrap_or_default(),
-                row["language"].as_str().unwrap_or_default()
-            ),
-        }];
+        let mut told = format!(
+            "Category: {}. Language: {}. What the message is for: {brief}",
+            row["category"].as_str().unwrap_or_default(),
+            row["language"].as_str().unwrap_or_default()
+        );
         let mut problem = String::new();
         for _ in 0..3 {
-            let answer = self.complete(job, &Prompt { system: RULES.to_owned(), turns, forget: false }).await?;
+            let answer = self.complete(job, told).await?;
             match components(&answer) {
                 Ok(components) => return Ok(json!({"components": components, "status": "draft"})),
                 Err(wrong) => problem = wrong,
             }
-            turns = vec![Turn { role: Role::User, text: format!("{brief}\n\nThis draft breaks a rule ({problem}); correct it:\n{answer}") }];
+            told = format!("{brief}\n\nThis draft breaks a rule ({problem}); correct it:\n{answer}");
         }
         Err(Failure::refused("draft", format!("the model's drafts break the rules: {problem}")))
     }
 
     /// One answer of the organization's model.
-    async fn complete(&self, job: &Job, prompt: &Prompt) -> Result<String, Failure> {
+    async fn complete(&self, job: &Job, told: String) -> Result<String, Failure> {
         let agent: Named = serde_json::from_value(job.agent.clone())
             .map_err(|_| Failure::refused("draft", "the organization has no AI agent whose model could write"))?;
         let own = job.agent_credential.as_ref().map(|c| self.tokens.own(Some(c))).transpose().map_err(|e| Failure::refused("settings", e))?;
         let endpoint = endpoint(&agent, own, &self.keys).map_err(|e| Failure::refused("draft", e))?;
-        let url = format!("{}/chat/completions", endpoint.base);
-        let mut request =
-            self.models.post(&url).map_err(|e| Failure::refused("draft", e))?.json(&chat_completions::request(&endpoint, &agent, prompt));
-        if let Some(key) = &endpoint.key {
-            request = request.bearer_auth(key);
+        let turns = vec![Turn::said(Role::User, told)];
+        let prompt = Prompt { model: endpoint.model.clone(), system: RULES.to_owned(), turns, ..Prompt::default() };
+        match self.models.ask(&endpoint, prompt).await {
+            Ok(reply) => Ok(reply.text),
+            Err(agent::Failure::Later(_, text)) => Err(Failure::unreachable(text)),
+            Err(agent::Failure::Hopeless(text) | agent::Failure::TooLong(text)) => Err(Failure::refused("draft", text)),
         }
-        let response = request.send().await.map_err(|e| Failure::unreachable(outbound::describe(&e)))?;
-        let status = response.status();
-        let body = outbound::read(response, ANSWER).await.map_err(Failure::unanswered)?;
-        chat_completions::response(status.as_u16(), None, &body).map_err(|failure| match failure {
-            agent::Failure::Later(_, text) => Failure::unreachable(text),
-            agent::Failure::Hopeless(text) => Failure::refused("draft", text),
-        })
     }
 }
 

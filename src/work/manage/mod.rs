@@ -19,14 +19,13 @@ use uuid::Uuid;
 
 use super::Tokens;
 use crate::{
-    agent::Keys,
+    agent::{Keys, Models},
     bus::{Task, Work},
     config::App,
     db::Db,
     instagram::Instagram,
     media::Store,
     model::Credential,
-    outbound::Guarded,
     whatsapp::{Failure, Graph, Verdict, check_id},
 };
 
@@ -49,7 +48,7 @@ pub struct Manage {
     /// `INSTAGRAM_LOGIN_URL`.
     pub instagram_login: String,
     /// For drafts: the models' addresses and keys.
-    pub models: Guarded,
+    pub models: Models,
     /// Keys of providers for agents that have none.
     pub keys: Keys,
 }

@@ -1,0 +1,69 @@
+-- approvals: a person decides by updating state; the decision reaches the run at once.
+
+create or replace function public.before_update_on_approvals() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before public.approvals := old;
+begin
+  before.state := new.state;
+  before.note := new.note;
+  before.decided_by := new.decided_by;
+  before.decided_at := new.decided_at;
+  if new is distinct from before then
+    raise exception 'approvals: only state, note and decided_by can be changed' using errcode = '42501';
+  end if;
+  if new.state is distinct from old.state then
+    if old.state <> 'pending' then
+      raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+    elsif new.state in ('granted', 'refused') and old.expires_at <= clock_timestamp() then
+      raise exception 'approvals.state: the question expired at %', old.expires_at using errcode = '55000';
+    elsif new.decided_by is not null
+      and not exists (select from public.agents a where a.organization_id = new.organization_id and a.id = new.decided_by and not a.ai) then
+      raise exception 'approvals.decided_by: organization % has no person %', new.organization_id, new.decided_by using errcode = '23503';
+    end if;
+    new.decided_at := clock_timestamp();
+  end if;
+  return new;
+end
+$$;
+comment on function public.before_update_on_approvals() is 'A question is decided once, in time, and nothing else about it changes.';
+
+create or replace trigger decide before update on public.approvals
+  for each row execute function public.before_update_on_approvals();
+
+create or replace function public.after_update_on_approvals() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if new.state = 'granted' then
+    update bus.calls k set state = 'ready', approved = true
+    where (k.organization_id, k.conversation_id, k.message_id) = (new.organization_id, new.conversation_id, new.message_id) and k.state = 'asked';
+  else
+    perform bus.store_result(new.organization_id, new.message_id, true, to_jsonb(case new.state
+      when 'refused' then 'a person refused this call' || coalesce(': ' || new.note, '')
+      when 'expired' then 'nobody approved this call in time; it was not made'
+      else 'this call was withdrawn; it was not made' end));
+  end if;
+  if new.state in ('granted', 'refused') then
+    perform bus.resume_run(new.organization_id, new.conversation_id);
+  end if;
+  return null;
+end
+$$;
+comment on function public.after_update_on_approvals() is 'A granted call is made, a refused one is told to the model; either way the run goes on.';
+
+create or replace trigger apply_decision after update on public.approvals
+  for each row when (new.state is distinct from old.state)
+  execute function public.after_update_on_approvals();
+
+create or replace function public.decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text default null) returns public.approvals
+language sql
+set search_path = ''
+as $$
+  update public.approvals a set state = case when $3 then 'granted' else 'refused' end, note = coalesce($4, a.note)
+  where a.organization_id = $1 and a.id = $2 returning a.*
+$$;
+comment on function public.decide_approval(uuid, uuid, boolean, text) is 'Grants or refuses a tool call that waits for a person. 55000 when it is decided or expired; no row when there is none.';
