@@ -60,7 +60,7 @@ create table public.approvals (
   tool text not null,
   effect text not null,
   arguments jsonb not null,
-  state text not null default 'pending' check (state in ('pending', 'granted', 'refused', 'expired', 'withdrawn')),
+  state text not null default 'pending' check (state in ('pending', 'granted', 'refused', 'expired')),
   note text,
   decided_by uuid,
   expires_at timestamptz not null,
@@ -79,7 +79,7 @@ comment on table public.approvals is
   'Tool calls that wait for a person. Update state to granted or refused, with a note for the agent where one helps; the run goes on.';
 comment on column public.approvals.message_id is 'The internal message that holds the call.';
 comment on column public.approvals.decided_by is 'The person (agents.id), where the client says so.';
-comment on column public.approvals.state is 'pending, then granted or refused by a person, expired, or withdrawn because the conversation or its agent is gone.';
+comment on column public.approvals.state is 'pending, then granted or refused by a person, or expired.';
 
 create table bus.calls (
   organization_id uuid not null,
@@ -92,8 +92,10 @@ create table bus.calls (
   approved boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, conversation_id, message_id),
-  foreign key (organization_id, message_id) references public.messages on delete cascade
+  foreign key (organization_id, message_id) references public.messages on delete cascade,
+  foreign key (organization_id, agent_id) references public.agents on delete cascade
 );
+create index calls_agent on bus.calls (organization_id, agent_id);
 create index calls_message on bus.calls (organization_id, message_id);
 comment on table bus.calls is 'Tool calls without a result yet. Deleted with it.';
 comment on column bus.calls.message_id is 'The internal message that holds the call.';
@@ -193,9 +195,9 @@ comment on column storage.objects.message_id is 'The message that a file was der
 
 create type bus.step as (
   queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-  agent_id uuid, results jsonb, unstarted jsonb, turn jsonb, answer jsonb, seen jsonb, remote jsonb, usage jsonb, apology jsonb, forget boolean);
+  agent_id uuid, results jsonb, unstarted jsonb, turn jsonb, answer jsonb, seen jsonb, remote jsonb, usage jsonb, apology jsonb, forget timestamptz);
 comment on type bus.step is
-  'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; seen: the messages that the answer is to; remote: a task of another agent, as content; usage: tokens.';
+  'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; seen: the messages that the answer is to; remote: a task of another agent, as content; usage: tokens; forget: since when the contact starts over.';
 
 -- The same ids, several times as fast: a function in SQL is planned anew in each statement that uses it.
 create or replace function public.uuid_v7() returns uuid

@@ -186,6 +186,7 @@ CREATE TYPE bus.step AS (
 	unstarted jsonb,
 	turn jsonb,
 	answer jsonb,
+	seen jsonb,
 	remote jsonb,
 	usage jsonb,
 	apology jsonb,
@@ -197,7 +198,7 @@ CREATE TYPE bus.step AS (
 -- Name: TYPE step; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON TYPE bus.step IS 'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; remote: a task of another agent, as content; usage: tokens.';
+COMMENT ON TYPE bus.step IS 'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; seen: the messages that the answer is to; remote: a task of another agent, as content; usage: tokens.';
 
 
 --
@@ -456,10 +457,16 @@ begin
     return jsonb_build_object('wait', v_wait, 'for', 'media');
   end if;
   select * into address from public.contacts_addresses
-  where organization_id = p_organization and service = c.service and contacts_addresses.address = c.contact_address;
+  where organization_id = p_organization and service = c.service and contacts_addresses.address = coalesce(c.contact_address, newest.contact_address);
   select * into contact from public.contacts where organization_id = p_organization and id = address.contact_id;
   a := bus.choose_agent(o, c, newest);
   v_last_words := bus.has_last_words(c.extra, newest.created_at);
+  if (exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation)
+      or coalesce(o.extra ? 'limits', false) or coalesce(a.extra ? 'limits', false))
+    and not bus.lock_conversation(p_organization, p_conversation) then
+    -- Somebody writes to it at this moment: a little later.
+    return jsonb_build_object('wait', 0.05);
+  end if;
   v_gate := bus.agent_gate(o, c, a, newest, contact.id is not null, v_last_words);
   if v_gate is null or v_gate = 'no active agent' then
     -- A greeting for whoever writes for the first time; it does not stand in for the answer.
@@ -517,17 +524,20 @@ COMMENT ON FUNCTION bus.agent_context(p_organization uuid, p_conversation uuid, 
 --
 
 CREATE FUNCTION public.uuid_v7() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
+    LANGUAGE plpgsql PARALLEL SAFE
     AS $$
-  -- 48 bits of milliseconds, 4 of version, 12 of the millisecond's fraction, then 62 random ones: RFC 9562, method 3.
-  select encode(
+declare
+  us bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+  fraction int := ((us % 1000) * 4096 / 1000)::int;
+begin
+  return encode(
     set_byte(
       set_byte(
         overlay(uuid_send(gen_random_uuid()) placing substring(int8send(us / 1000) from 3) from 1 for 6),
-        6, (112 | (((us % 1000) * 4096 / 1000) >> 8))::int),
-      7, (((us % 1000) * 4096 / 1000) & 255)::int),
-    'hex')::uuid
-  from (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as us) as clock
+        6, 112 | (fraction >> 8)),
+      7, fraction & 255),
+    'hex')::uuid;
+end
 $$;
 
 
@@ -749,30 +759,33 @@ COMMENT ON FUNCTION bus.agent_gate(o public.organizations, c public.conversation
 --
 
 CREATE FUNCTION bus.agent_history(c public.conversations) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  -- In the order of arrival: providers' times are whole seconds, so by them a question that came right after an answer
-  -- would stand before it. What was imported later keeps its own time. What a summary covers is left to it.
-  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-      'id', x.id, 'external_id', x.external_id, 'direction', x.direction, 'content', x.content, 'deleted', x.status ? 'deleted',
-      'agent_id', x.agent_id, 'program', x.agent_id is null and x.status ? 'pending', 'timestamp', x."timestamp", 'extra', case when x.direction = 'internal' then x.extra end,
-      'author', case when x.direction = 'incoming' then case when c.group_address is not null then (
-          select coalesce(k.name, a.extra ->> 'name', x.contact_address) from public.contacts_addresses a
-          left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
-          where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address) end
-        else (select g.name from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end,
-      'person', case when x.agent_id is not null then (select not g.ai from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end
-    )) order by x.arrived, x.id), '[]')
-  from (
-    select m.*, case when m.created_at < m."timestamp" + interval '10 minutes' then m.created_at else m."timestamp" end as arrived
-    from public.messages m
-    where m.organization_id = c.organization_id and m.conversation_id = c.id
-      -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
-      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
-      and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
-    order by m."timestamp" desc, m.id desc limit 200
-  ) x
+begin
+  return (
+    -- In the order of arrival: providers' times are whole seconds, so by them a question that came right after an answer
+    -- would stand before it. What was imported later keeps its own time. What a summary covers is left to it.
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'id', x.id, 'external_id', x.external_id, 'direction', x.direction, 'content', x.content, 'deleted', x.status ? 'deleted',
+        'agent_id', x.agent_id, 'program', x.agent_id is null and x.status ? 'pending', 'timestamp', x."timestamp", 'extra', case when x.direction = 'internal' or x.extra ?| '{answers,tool}' then x.extra end,
+        'author', case when x.direction = 'incoming' then case when c.group_address is not null then (
+            select coalesce(k.name, a.extra ->> 'name', x.contact_address) from public.contacts_addresses a
+            left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
+            where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address) end
+          else (select g.name from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end,
+        'person', case when x.agent_id is not null then (select not g.ai from public.agents g where g.organization_id = x.organization_id and g.id = x.agent_id) end
+      ) order by x.arrived, x.id), '[]')
+    from (
+      select m.*, case when m.created_at < m."timestamp" + interval '10 minutes' then m.created_at else m."timestamp" end as arrived
+      from public.messages m
+      where m.organization_id = c.organization_id and m.conversation_id = c.id
+        -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
+        and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+        and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
+      order by m."timestamp" desc, m.id desc limit 200
+    ) x);
+end
 $$;
 
 
@@ -788,17 +801,28 @@ COMMENT ON FUNCTION bus.agent_history(c public.conversations) IS 'The newest 200
 --
 
 CREATE FUNCTION bus.agent_window(c public.conversations) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  select case when c.service = 'whatsapp' and c.group_address is null and public.window_is_closed(c.organization_id, c.organization_address, c.contact_address)
-    then jsonb_build_object('templates', coalesce((
-      select jsonb_agg(jsonb_build_object('name', t.name, 'language', t.language, 'components', t.components) order by t.name, t.language)
-      from (
-        select * from public.templates t
-        where t.organization_id = c.organization_id and t.status = 'APPROVED'
-          and t.waba_id = (select n.extra ->> 'waba_id' from public.organizations_addresses n where n.organization_id = c.organization_id and n.address = c.organization_address)
-        order by t.name, t.language limit 30) t), '[]')) end
+begin
+  if c.service <> 'whatsapp' or c.group_address is not null
+    or exists (
+      -- The usual case: somebody has just written.
+      select from bus.windows w
+      where (w.organization_id, w.organization_address, w.contact_address) = (c.organization_id, c.organization_address, c.contact_address)
+        and w.opened_at > now() - interval '23 hours')
+    or not public.window_is_closed(c.organization_id, c.organization_address, c.contact_address)
+  then
+    return null;
+  end if;
+  return jsonb_build_object('templates', coalesce((
+    select jsonb_agg(jsonb_build_object('name', t.name, 'language', t.language, 'components', t.components) order by t.name, t.language)
+    from (
+      select * from public.templates t
+      where t.organization_id = c.organization_id and t.status = 'APPROVED'
+        and t.waba_id = (select n.extra ->> 'waba_id' from public.organizations_addresses n where n.organization_id = c.organization_id and n.address = c.organization_address)
+      order by t.name, t.language limit 30) t), '[]'));
+end
 $$;
 
 
@@ -810,32 +834,38 @@ COMMENT ON FUNCTION bus.agent_window(c public.conversations) IS 'Null while free
 
 
 --
--- Name: answer(public.conversations, uuid, jsonb, public.direction); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: answer(public.conversations, uuid, jsonb, public.direction, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) RETURNS uuid
-    LANGUAGE sql
+CREATE FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction, p_extra jsonb DEFAULT NULL::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
-  -- The database's clock, and a microsecond apart: order without a wait.
-  with stored as (
+declare
+  v_first uuid;
+  v_id uuid;
+  v_content jsonb;
+begin
+  for v_content in select x from jsonb_array_elements(p_contents) x loop
+    -- The database's clock: each is a little later than the one before.
     insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
-                                 group_address, content, status, "timestamp")
-    select c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
-      bus.complete_content(c.organization_id, x.content), case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
-      clock_timestamp() + x.n * interval '1 microsecond'
-    from jsonb_array_elements(p_contents) with ordinality x (content, n)
-    order by x.n
-    returning id)
-  select id from stored order by id limit 1
+                                 group_address, content, extra, status, "timestamp")
+    values (c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
+      bus.complete_content(c.organization_id, v_content), p_extra, case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
+      clock_timestamp())
+    returning id into v_id;
+    v_first := coalesce(v_first, v_id);
+  end loop;
+  return v_first;
+end
 $$;
 
 
 --
--- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction, p_extra jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) IS 'Stores messages of an agent in their order; returns the first one''s id.';
+COMMENT ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction, p_extra jsonb) IS 'Stores messages of an agent in their order; returns the first one''s id. p_extra: {answers: [the messages it had seen]}, or {tool} of a tool that wrote.';
 
 
 --
@@ -844,7 +874,6 @@ COMMENT ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents 
 
 CREATE FUNCTION bus.answers(a public.agents, c public.conversations) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
     AS $$
   select a.ai and (coalesce(a.extra ->> 'mode', 'active') = 'active'
     or (c.service = 'local' and (a.extra ->> 'mode' = 'draft' or a.id::text = c.extra ->> 'default_agent_id')))
@@ -1942,19 +1971,23 @@ CREATE FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) RETUR
     AS $$
 declare
   f storage.objects;
+  v_name text := storage.name_of(p_content #>> '{file,uri}');
 begin
-  if p_content ->> 'type' <> 'file' or storage.name_of(p_content #>> '{file,uri}') is null then
+  if p_content ->> 'type' <> 'file' then
     return p_content;
-  end if;
-  -- The organization's own files only, whatever a model writes.
-  select * into f from storage.objects o
-  where o.organization_id = p_organization and o.bucket_id = 'media' and o.name = storage.name_of(p_content #>> '{file,uri}') and o.state = 'ready';
-  if f.name is null then
-    raise exception 'there is no file %', p_content #>> '{file,uri}' using errcode = '23503';
+  elsif v_name is null then
+    f.mime_type := coalesce(p_content #>> '{file,mime_type}', bus.mime_of(p_content #>> '{file,uri}'));
+  else
+    -- The organization's own files only, whatever a model writes.
+    select * into f from storage.objects o
+    where o.organization_id = p_organization and o.bucket_id = 'media' and o.name = v_name and o.state = 'ready';
+    if f.name is null then
+      raise exception 'there is no file %', p_content #>> '{file,uri}' using errcode = '23503';
+    end if;
   end if;
   return p_content || jsonb_build_object(
-    'kind', case when p_content ? 'mime' then p_content ->> 'kind' when f.mime_type like 'image/%' and f.mime_type <> 'image/svg+xml' then 'image'
-                 when f.mime_type like 'audio/%' then 'audio' when f.mime_type like 'video/%' then 'video' else 'document' end,
+    'kind', case when f.mime_type in ('image/jpeg', 'image/png') then 'image' when f.mime_type like 'audio/%' then 'audio'
+                 when f.mime_type in ('video/mp4', 'video/3gpp') then 'video' else 'document' end,
     'file', (p_content -> 'file') || jsonb_strip_nulls(jsonb_build_object('mime_type', f.mime_type, 'size', f.size,
       'name', coalesce(p_content #>> '{file,name}', f.file_name))));
 end
@@ -1965,7 +1998,7 @@ $$;
 -- Name: FUNCTION complete_content(p_organization uuid, p_content jsonb); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) IS 'A file that an agent sends, with its type, size and kind as they are stored. 23503 when the organization has no such file.';
+COMMENT ON FUNCTION bus.complete_content(p_organization uuid, p_content jsonb) IS 'A file that an agent sends, with its type, size and kind. 23503 when it is said to be stored and the organization has no such file.';
 
 
 --
@@ -2030,22 +2063,25 @@ COMMENT ON FUNCTION bus.conversation_with(c public.conversations, p_contact text
 --
 
 CREATE FUNCTION bus.cost(p_provider text, p_model text, u jsonb) RETURNS numeric
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  -- The parts that have a price of their own; the rest of what was read and written by the plain one.
-  select ((n.input - n.cache_read - n.cache_write - n.audio_input) * p.input + n.cache_read * coalesce(p.cache_read, p.input)
-      + n.cache_write * coalesce(p.cache_write, p.input) + n.audio_input * coalesce(p.audio_input, p.input)
-      + (n.output - n.reasoning - n.audio_output) * p.output + n.reasoning * coalesce(p.reasoning, p.output)
-      + n.audio_output * coalesce(p.audio_output, p.output)) / c.quantity
-  from billing.costs c
-  cross join jsonb_to_record(c.pricing) p (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)
-  cross join lateral (
-    select coalesce(x.input, 0) as input, coalesce(x.cache_read, 0) as cache_read, coalesce(x.cache_write, 0) as cache_write,
-      coalesce(x.audio_input, 0) as audio_input, coalesce(x.output, 0) as output, coalesce(x.reasoning, 0) as reasoning, coalesce(x.audio_output, 0) as audio_output
-    from jsonb_to_record(u) x (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)) n
-  where c.provider = p_provider and c.product = p_model and c.effective_at <= now()
-  order by c.effective_at desc limit 1
+begin
+  return (
+    -- The parts that have a price of their own; the rest of what was read and written by the plain one.
+    select ((n.input - n.cache_read - n.cache_write - n.audio_input) * p.input + n.cache_read * coalesce(p.cache_read, p.input)
+        + n.cache_write * coalesce(p.cache_write, p.input) + n.audio_input * coalesce(p.audio_input, p.input)
+        + (n.output - n.reasoning - n.audio_output) * p.output + n.reasoning * coalesce(p.reasoning, p.output)
+        + n.audio_output * coalesce(p.audio_output, p.output)) / c.quantity
+    from billing.costs c
+    cross join jsonb_to_record(c.pricing) p (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)
+    cross join lateral (
+      select coalesce(x.input, 0) as input, coalesce(x.cache_read, 0) as cache_read, coalesce(x.cache_write, 0) as cache_write,
+        coalesce(x.audio_input, 0) as audio_input, coalesce(x.output, 0) as output, coalesce(x.reasoning, 0) as reasoning, coalesce(x.audio_output, 0) as audio_output
+      from jsonb_to_record(u) x (input numeric, cache_read numeric, cache_write numeric, audio_input numeric, output numeric, reasoning numeric, audio_output numeric)) n
+    where c.provider = p_provider and c.product = p_model and c.effective_at <= now()
+    order by c.effective_at desc limit 1);
+end
 $$;
 
 
@@ -2262,18 +2298,24 @@ declare
   v_again boolean;
 begin
   for r in select * from jsonb_populate_recordset(null::bus.step, p_results) x order by x.organization_id, x.key loop
-    -- Locked before looking: a message that arrives now waits for us, or we for it.
+    -- Locked before looking: a message that arrives now waits for us, or we for it. The conversation first, as whoever
+    -- takes it over does.
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = r.key::uuid for no key update;
     select * into t from bus.tasks x
     where (x.organization_id, x.queue, x.key, x.id, x.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt) for update;
     continue when not found;
     v_again := bus.finish_step(r, t);
-    if t.version = r.version and (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
+    if t.version <> r.version or r.outcome = 'again' then
+      -- Outdated, or interrupted: the next step begins anew, when the burst is over.
+      perform bus.set_aside(r.organization_id, r.key, r.id, null, greatest(0, extract(epoch from t.due_at - clock_timestamp()))::float8);
+      continue;
+    elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
       perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));
       continue;
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
-      'outcome', case when t.version <> r.version then 'done' else r.outcome end, 'after', r.after, 'error', r.error)));
+      'outcome', r.outcome, 'after', r.after, 'error', r.error)));
   end loop;
 end
 $$;
@@ -2768,7 +2810,7 @@ begin
         where x.organization_id = c.organization_id and x.id = c.id and x.extra ?| '{memory,summary,assigned_agent_id}';
       end if;
       if r.answer is not null then
-        select * into said from bus.say(c, r.agent_id, r.answer, bus.agent_window(c) is not null);
+        select * into said from bus.say(c, r.agent_id, r.answer, r.seen, bus.agent_window(c) is not null);
         v_first := said.message;
         if said.refusal is not null then
           v_first := bus.answer(c, r.agent_id, jsonb_build_array(jsonb_build_object('version', '1', 'type', 'data', 'kind', 'refused',
@@ -2792,7 +2834,7 @@ begin
   if r.usage is not null then
     perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
   end if;
-  if r.error is not null and (r.outcome = 'dead' or (r.outcome = 'retry' and t.attempt = 5)) then
+  if r.error is not null and (r.outcome = 'dead' or (r.outcome = 'retry' and t.version = r.version and t.attempt = 5)) then
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
     values (c.organization_id, c.organization_address, case r.outcome when 'dead' then 'error' else 'warning' end::public.log_level, 'agent', c.service, left(r.error, 1000),
       jsonb_build_object('conversation_id', c.id, 'agent_id', r.agent_id));
@@ -3013,7 +3055,6 @@ COMMENT ON FUNCTION bus.hand_over(c public.conversations, p_agent uuid, p_reason
 
 CREATE FUNCTION bus.has_last_words(p_extra jsonb, p_newest timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE
-    SET search_path TO ''
     AS $$
   -- The agent handed over itself, and neither a person nor the contact has written since.
   select coalesce(p_extra #>> '{handoff,requested_at}' = p_extra ->> 'paused' and bus.as_time(p_extra ->> 'paused') >= p_newest, false)
@@ -3299,6 +3340,28 @@ COMMENT ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p
 
 
 --
+-- Name: lock_conversation(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.lock_conversation(p_organization uuid, p_conversation uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform 1 from public.conversations c where c.organization_id = p_organization and c.id = p_conversation for no key update skip locked;
+  return found;
+end
+$$;
+
+
+--
+-- Name: FUNCTION lock_conversation(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.lock_conversation(p_organization uuid, p_conversation uuid) IS 'Locks a conversation, without waiting. Everybody locks the conversation before its task; a claim, which has the task already, must not wait for it.';
+
+
+--
 -- Name: log_message(uuid, uuid, public.log_level, text, text, jsonb); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -3457,6 +3520,28 @@ begin
   return result;
 end
 $$;
+
+
+--
+-- Name: mime_of(text); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.mime_of(p_uri text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+  select case lower(substring(split_part(split_part(p_uri, '?', 1), '#', 1) from '\.([A-Za-z0-9]+)$'))
+    when 'jpg' then 'image/jpeg' when 'jpeg' then 'image/jpeg' when 'png' then 'image/png' when 'webp' then 'image/webp'
+    when 'mp4' then 'video/mp4' when '3gp' then 'video/3gpp' when 'mp3' then 'audio/mpeg' when 'ogg' then 'audio/ogg' when 'aac' then 'audio/aac'
+    when 'amr' then 'audio/amr' when 'm4a' then 'audio/mp4' when 'pdf' then 'application/pdf' when 'csv' then 'text/csv' when 'txt' then 'text/plain'
+    else 'application/octet-stream' end
+$_$;
+
+
+--
+-- Name: FUNCTION mime_of(p_uri text); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.mime_of(p_uri text) IS 'What a file elsewhere is, by the end of its address.';
 
 
 --
@@ -3812,7 +3897,6 @@ COMMENT ON FUNCTION bus.park(p_event jsonb, p_reason text, p_detail text) IS 'Ke
 
 CREATE FUNCTION bus.pause_of(p_organization_extra jsonb) RETURNS interval
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
     AS $$
   select make_interval(secs => 3600 * greatest(0, least(8760, coalesce(bus.as_number(p_organization_extra ->> 'pause_hours'), 12)))::float8)
 $$;
@@ -3909,6 +3993,10 @@ begin
   delete from storage.uploads u where u.expires_at < now();
   delete from public.operations o where o.finished_at < now() - interval '90 days';
   delete from bus.pairs where (organization_id, key) in (select p.organization_id, p.key from bus.pairs p where p.tat < now() limit 2000);
+  if extract(minute from now()) = 0 then
+    -- What limits are judged by; public.usage keeps the rest.
+    delete from bus.spent s where s.day < now()::date - 7;
+  end if;
   -- What touches tenants' rows must not keep the others from being tended.
   begin
     perform bus.adopt_orphans(o.organization_id, o.organization_address, o.external_id)
@@ -4359,10 +4447,10 @@ COMMENT ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p_wa
 
 
 --
--- Name: say(public.conversations, uuid, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: say(public.conversations, uuid, jsonb, jsonb, boolean); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) RETURNS record
+CREATE FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_seen jsonb, p_closed boolean, OUT message uuid, OUT refusal text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -4372,7 +4460,7 @@ begin
     return;
   end if;
   begin
-    message := bus.answer(c, p_agent, p_contents, 'outgoing');
+    message := bus.answer(c, p_agent, p_contents, 'outgoing', jsonb_build_object('answers', coalesce(p_seen, '[]')));
   exception
     when integrity_constraint_violation or data_exception or raise_exception then
       refusal := sqlerrm;
@@ -4382,10 +4470,10 @@ $$;
 
 
 --
--- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_seen jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) IS 'Sends an agent''s answer, all of it or nothing; refusal says why nothing.';
+COMMENT ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_seen jsonb, p_closed boolean, OUT message uuid, OUT refusal text) IS 'Sends an agent''s answer, all of it or nothing; refusal says why nothing.';
 
 
 --
@@ -4474,7 +4562,11 @@ declare
 begin
   -- Decided before the loop: it changes rows of public.approvals, whose trigger changes ours.
   update public.approvals a set state = 'expired'
-  where a.organization_id = c.organization_id and a.conversation_id = c.id and a.state = 'pending' and a.expires_at <= clock_timestamp();
+  where a.organization_id = c.organization_id and a.id in (
+    select x.id from public.approvals x
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.state = 'pending' and x.expires_at <= clock_timestamp()
+    -- Whoever decides at this very moment is first.
+    for update skip locked);
   for k in
     select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
   loop
@@ -4488,7 +4580,8 @@ begin
       perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb(
         'outcome unknown: the call was interrupted and may have had its effect. Find out before calling it again.'::text));
     elsif not k.approved and (k.agent_id <> p_agent or k.created_at < p_newest) then
-      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb('not called: the conversation moved on before it began'::text));
+      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb(case k.state
+        when 'started' then 'interrupted: the conversation moved on' else 'not called: the conversation moved on before it began' end));
     elsif k.here then
       perform bus.make_call(c, k.message_id);
     elsif k.effect = 'read' then
@@ -4502,6 +4595,10 @@ begin
     v_reads := array[v_write];
   end if;
   if cardinality(v_reads) > 0 then
+    if v_write = any (v_reads) then
+      -- That it may have been begun must be known for good before it is.
+      perform set_config('synchronous_commit', 'on', true);
+    end if;
     update bus.calls x set state = 'started'
     where x.organization_id = c.organization_id and x.conversation_id = c.id and x.message_id = any (v_reads);
     return jsonb_build_object('calls', (
@@ -4830,7 +4927,7 @@ begin
         'tool', (k.call -> 'tool') || jsonb_build_object('use_id', k.call ->> 'id', 'event', 'use', 'provider', 'local', 'offered', k.call ->> 'name', 'effect', k.call ->> 'effect'))
       || case when jsonb_typeof(k.call -> 'arguments') = 'object' then jsonb_build_object('type', 'data', 'kind', 'data', 'data', k.call -> 'arguments')
               else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(k.call ->> 'arguments', '')) end,
-      case when k.n = 1 then jsonb_strip_nulls(jsonb_build_object('model_state', p_turn -> 'state', 'said', nullif(p_turn ->> 'text', ''))) end,
+      case when k.n = 1 then jsonb_build_object('model_state', p_turn -> 'state', 'said', p_turn ->> 'text') end,
       '{}', clock_timestamp())
     returning id into v_message;
     v_first := coalesce(v_first, v_message);
@@ -5494,7 +5591,7 @@ CREATE FUNCTION bus.tool_attach(c public.conversations, p_agent uuid, p jsonb) R
     AS $$
 begin
   perform bus.answer(c, p_agent, jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
-    'version', '1', 'type', 'file', 'kind', 'document', 'file', jsonb_build_object('uri', p ->> 'file_uri', 'name', p ->> 'name'), 'text', p ->> 'caption'))), 'outgoing');
+    'version', '1', 'type', 'file', 'kind', 'document', 'file', jsonb_build_object('uri', p ->> 'file_uri', 'name', p ->> 'name'), 'text', p ->> 'caption'))), 'outgoing', '{"tool": "attach_file"}');
   return jsonb_build_object('sent', p ->> 'file_uri');
 end
 $$;
@@ -5770,21 +5867,24 @@ $$;
 --
 
 CREATE FUNCTION bus.waits_for_media(p_organization uuid, p_conversation uuid) RETURNS double precision
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  -- Half a minute from its arrival a file has to come, and to be read within a minute; then the answer goes without it.
-  select extract(epoch from max(case when w.queue = 'media' then w.created_at + interval '30 s' else w.created_at + interval '60 s' end) - clock_timestamp())::float8
-  from (
-    select m.created_at, (
-      select t.queue from bus.tasks t
-      where t.organization_id = p_organization and t.queue in ('media', 'preprocess') and t.key = m.id::text order by t.queue desc limit 1) as queue
+begin
+  return (
+    -- Half a minute from its arrival a file has to come, and to be read within a minute; then the answer goes without it.
+    select extract(epoch from max(case when w.queue = 'media' then w.created_at + interval '30 s' else w.created_at + interval '60 s' end) - clock_timestamp())::float8
     from (
-      select x.* from public.messages x
-      where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
-      order by x."timestamp" desc limit 20) m
-    where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '60 s') w
-  where w.queue is not null
+      select m.created_at, (
+        select t.queue from bus.tasks t
+        where t.organization_id = p_organization and t.queue in ('media', 'preprocess') and t.key = m.id::text order by t.queue desc limit 1) as queue
+      from (
+        select x.* from public.messages x
+        where x.organization_id = p_organization and x.conversation_id = p_conversation and x."timestamp" > now() - interval '1 hour'
+        order by x."timestamp" desc limit 20) m
+      where m.direction = 'incoming' and m.content ->> 'type' = 'file' and m.created_at > clock_timestamp() - interval '60 s') w
+    where w.queue is not null);
+end
 $$;
 
 
@@ -6150,11 +6250,11 @@ begin
     end if;
     return null;
   end if;
-  -- Handed back on request: a question that nobody answered meanwhile is answered now.
+  -- Handed back on request: a question that nobody answered meanwhile is answered now. The run finds out whether there is one.
   select * into newest from public.messages m
-  where m.organization_id = new.organization_id and m.conversation_id = new.id and m.direction <> 'internal'
+  where m.organization_id = new.organization_id and m.conversation_id = new.id and m.direction = 'incoming'
   order by m."timestamp" desc, m.id desc limit 1;
-  if newest.direction = 'incoming' and newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours' then
+  if newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours' then
     perform bus.resume_run(new.organization_id, new.id);
   end if;
   return null;
@@ -6758,8 +6858,18 @@ CREATE FUNCTION public.before_write_agents() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  doubled text;
 begin
   if tg_op = 'INSERT' or new.extra is distinct from old.extra then
+    -- Secrets are kept by label: two of one label would share them.
+    select format('%s (%s)', t ->> 'label', count(*)) into doubled
+    from jsonb_array_elements(case when jsonb_typeof(new.extra -> 'tools') = 'array' then new.extra -> 'tools' else '[]' end) t
+    where t ->> 'label' is not null
+    group by t ->> 'label' having count(*) > 1 limit 1;
+    if doubled is not null then
+      raise exception 'agents.extra.tools: several tools have the label %', doubled using errcode = '23514';
+    end if;
     new.extra := secrets.take(new.organization_id, 'agents', new.id::text, new.extra);
   end if;
   return new;
@@ -10313,6 +10423,12 @@ CREATE VIEW bus.stuck AS
         CASE
             WHEN (t.held_since IS NOT NULL) THEN 'held: its outcome is unknown, a receipt may settle it'::text
             WHEN ((t.run_at > clock_timestamp()) AND (t.worker IS NOT NULL)) THEN 'running'::text
+            WHEN ((t.run_at > clock_timestamp()) AND (t.queue = 'agent'::text) AND (t.waits_for IS NOT NULL)) THEN
+            CASE t.waits_for
+                WHEN 'media'::text THEN 'waits for a file to be fetched or read'::text
+                WHEN 'approval'::text THEN 'waits for a person''s approval'::text
+                ELSE 'waits for another agent''s task'::text
+            END
             WHEN ((t.run_at > clock_timestamp()) AND (t.errors IS NOT NULL)) THEN 'waits to be retried'::text
             WHEN (t.run_at > clock_timestamp()) THEN 'not due yet'::text
             WHEN (l.resume_at > clock_timestamp()) THEN ('its number is stopped: '::text || COALESCE(l.paused_reason, 'it could not be reached'::text))
@@ -12220,10 +12336,10 @@ REVOKE ALL ON FUNCTION bus.agent_window(c public.conversations) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction, p_extra jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.answer(c public.conversations, p_agent uuid, p_contents jsonb, p_direction public.direction, p_extra jsonb) FROM PUBLIC;
 
 
 --
@@ -12633,6 +12749,13 @@ REVOKE ALL ON FUNCTION bus.limit_reached(o public.organizations, a public.agents
 
 
 --
+-- Name: FUNCTION lock_conversation(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.lock_conversation(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION log_message(p_organization uuid, p_message uuid, p_level public.log_level, p_category text, p_text text, p_metadata jsonb); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -12665,6 +12788,13 @@ REVOKE ALL ON FUNCTION bus.meet(p_organization uuid, p_service public.service, p
 --
 
 REVOKE ALL ON FUNCTION bus.merge_all(p_old jsonb, p_new jsonb[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION mime_of(p_uri text); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.mime_of(p_uri text) FROM PUBLIC;
 
 
 --
@@ -12857,10 +12987,10 @@ REVOKE ALL ON FUNCTION bus.save_templates(p_organization uuid, p_address text, p
 
 
 --
--- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION say(c public.conversations, p_agent uuid, p_contents jsonb, p_seen jsonb, p_closed boolean, OUT message uuid, OUT refusal text); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_closed boolean, OUT message uuid, OUT refusal text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.say(c public.conversations, p_agent uuid, p_contents jsonb, p_seen jsonb, p_closed boolean, OUT message uuid, OUT refusal text) FROM PUBLIC;
 
 
 --

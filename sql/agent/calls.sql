@@ -7,15 +7,17 @@ as $$
 declare
   u public.messages;
   v_content jsonb;
+  v_approved boolean;
 begin
-  delete from bus.calls k where k.organization_id = p_organization and k.message_id = p_message;
+  delete from bus.calls k where k.organization_id = p_organization and k.message_id = p_message returning k.approved into v_approved;
   if not found then
     -- Answered already, or taken back.
     return false;
   end if;
   select * into u from public.messages m where m.organization_id = p_organization and m.id = p_message;
   v_content := jsonb_build_object('version', '1', 'task', u.content -> 'task',
-    'tool', (u.content -> 'tool') || jsonb_build_object('event', 'result') || case when p_is_error then '{"is_error": true}'::jsonb else '{}' end)
+    'tool', (u.content -> 'tool') || jsonb_build_object('event', 'result') || case when p_is_error then '{"is_error": true}'::jsonb else '{}' end
+      || case when v_approved then '{"approved": true}'::jsonb else '{}' end)
     || case when jsonb_typeof(p_result) in ('object', 'array') then jsonb_build_object('type', 'data', 'kind', 'data', 'data', p_result)
             else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(p_result #>> '{}', '')) end;
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
@@ -115,6 +117,38 @@ end
 $$;
 comment on function bus.drop_calls(public.conversations, text) is 'Calls that nobody has begun are taken back, and say why. Those that a person granted stay.';
 
+create or replace function bus.expire_questions(c public.conversations) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('tidings.expiring', 'on', true);
+  update public.approvals a set state = 'expired'
+  where a.organization_id = c.organization_id and a.id in (
+    select x.id from public.approvals x
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.state = 'pending' and x.expires_at <= clock_timestamp()
+    -- Whoever decides at this very moment is first.
+    for update skip locked);
+  perform set_config('tidings.expiring', 'off', true);
+end
+$$;
+comment on function bus.expire_questions(public.conversations) is 'Questions that nobody decided in time become results that say so.';
+
+create or replace function bus.next_expiry(p_organization uuid, p_conversation uuid) returns float8
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
+    return null;
+  end if;
+  return (
+    select greatest(0.05, extract(epoch from min(a.expires_at) - clock_timestamp()))::float8 from public.approvals a
+    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending');
+end
+$$;
+comment on function bus.next_expiry(uuid, uuid) is 'In how many seconds the next open question of a conversation expires; null when there is none.';
+
 create or replace function bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamptz) returns jsonb
 language plpgsql
 set search_path = ''
@@ -123,24 +157,15 @@ declare
   k bus.calls;
   v_reads uuid[] := '{}';
   v_write uuid;
-  v_expires timestamptz;
+  v_agent uuid;
+  v_waits boolean := false;
 begin
-  -- Decided before the loop: it changes rows of public.approvals, whose trigger changes ours.
-  update public.approvals a set state = 'expired'
-  where a.organization_id = c.organization_id and a.id in (
-    select x.id from public.approvals x
-    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.state = 'pending' and x.expires_at <= clock_timestamp()
-    -- Whoever decides at this very moment is first.
-    for update skip locked);
   for k in
     select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
   loop
     if k.state = 'asked' then
       -- Nothing to say before it is decided, unless the contact has written meanwhile.
-      if k.created_at > p_newest then
-        select least(v_expires, a.expires_at) into v_expires from public.approvals a
-        where a.organization_id = k.organization_id and a.message_id = k.message_id;
-      end if;
+      v_waits := v_waits or k.created_at > p_newest;
     elsif k.state = 'started' and k.effect <> 'read' then
       perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb(
         'outcome unknown: the call was interrupted and may have had its effect. Find out before calling it again.'::text));
@@ -149,10 +174,16 @@ begin
         when 'started' then 'interrupted: the conversation moved on' else 'not called: the conversation moved on before it began' end));
     elsif k.here then
       perform bus.make_call(c, k.message_id);
-    elsif k.effect = 'read' then
-      v_reads := v_reads || k.message_id;
+    elsif k.agent_id <> coalesce(v_agent, k.agent_id) then
+      -- Of an agent that the conversation was passed from: in the next step, with its own settings.
+      continue;
     else
-      v_write := coalesce(v_write, k.message_id);
+      v_agent := k.agent_id;
+      if k.effect = 'read' then
+        v_reads := v_reads || k.message_id;
+      else
+        v_write := coalesce(v_write, k.message_id);
+      end if;
     end if;
   end loop;
   -- What only reads goes together; what may change something goes alone, so that a crash leaves one in doubt at most.
@@ -166,14 +197,14 @@ begin
     end if;
     update bus.calls x set state = 'started'
     where x.organization_id = c.organization_id and x.conversation_id = c.id and x.message_id = any (v_reads);
-    return jsonb_build_object('calls', (
+    return jsonb_build_object('agent_id', v_agent, 'calls', (
       select jsonb_agg(jsonb_build_object('message_id', m.id, 'tool', m.content -> 'tool', 'arguments', coalesce(m.content -> 'data', m.content -> 'text')) order by m."timestamp", m.id)
       from public.messages m where m.organization_id = c.organization_id and m.id = any (v_reads)));
-  elsif v_expires is not null then
-    return jsonb_build_object('wait', greatest(0.05, extract(epoch from v_expires - clock_timestamp()))::float8, 'for', 'approval');
+  elsif v_waits then
+    return jsonb_build_object('wait', coalesce(bus.next_expiry(c.organization_id, c.id), 1), 'for', 'approval');
   end if;
   return '{}';
 end
 $$;
 comment on function bus.settle_calls(public.conversations, uuid, timestamptz) is
-  'What is to be done about open calls: {"calls": [...]} to make now (marked as started), {"wait": seconds, "for": "approval"}, or {} for nothing. Calls that a dead worker left, that expired or that the conversation left behind get their results.';
+  'What is to be done about open calls: {"calls": [...], "agent_id"} to make now (marked as started), {"wait": seconds, "for": "approval"}, or {} for nothing. Calls that a dead worker left, that expired or that the conversation left behind get their results.';

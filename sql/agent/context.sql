@@ -90,7 +90,7 @@ begin
       where m.organization_id = c.organization_id and m.conversation_id = c.id
         -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
         and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
-        and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
+        and m."timestamp" <= clock_timestamp() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
       order by m."timestamp" desc, m.id desc limit 200
     ) x);
 end
@@ -121,9 +121,10 @@ begin
       where m.organization_id = c.organization_id and m.conversation_id = c.id and m."timestamp" > now() - interval '10 minutes' and m.direction = 'internal') then
     return 'the 24-hour window is closed';
   end if;
-  reached := bus.limit_reached(o, a, c.id);
+  -- What has been decided is done; the limit is for what comes next.
+  reached := case when not exists (select from bus.calls k where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state <> 'asked')
+    then bus.limit_reached(o, a, c.id, '{turns,tokens,cost}') end;
   if reached is not null then
-    perform bus.drop_calls(c, 'a limit is reached: ' || reached);
     if coalesce(bus.as_time(c.extra #>> '{handoff,requested_at}'), '-infinity') < date_trunc('day', now() at time zone 'utc') at time zone 'utc' then
       perform bus.hand_over(c, a.id, 'a limit is reached: ' || reached, null, false);
     end if;
@@ -172,6 +173,8 @@ begin
     -- Somebody writes to it at this moment: a little later.
     return jsonb_build_object('wait', 0.05);
   end if;
+  perform bus.expire_questions(c)
+  where exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked');
   v_gate := bus.agent_gate(o, c, a, newest, contact.id is not null, v_last_words);
   if v_gate is null or v_gate = 'no active agent' then
     -- A greeting for whoever writes for the first time; it does not stand in for the answer.
@@ -193,6 +196,10 @@ begin
     end if;
     select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
     a := bus.choose_agent(o, c, newest);
+    if v_todo ? 'calls' then
+      -- A call is made with the settings of the agent that asked for it.
+      select * into a from public.agents x where x.organization_id = p_organization and x.id = (v_todo ->> 'agent_id')::uuid;
+    end if;
     v_last_words := bus.has_last_words(c.extra, newest.created_at);
   end if;
 
@@ -212,7 +219,7 @@ begin
       where k.organization_id = p_organization and k.subject = 'agents' and k.subject_key = a.id::text))
     || case when v_todo ? 'calls' then '{}' else jsonb_build_object(
       'newest', newest.id, 'last_words', v_last_words, 'messages', bus.agent_history(c),
-      'window', bus.agent_window(c)) end;
+      'window', bus.agent_window(c), 'no_tools', bus.limit_reached(o, a, c.id, '{tool_calls}') is not null) end;
 end
 $$;
 comment on function bus.agent_context(uuid, uuid, uuid) is

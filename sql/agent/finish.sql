@@ -36,6 +36,14 @@ begin
   if c.id is null then
     return;
   end if;
+  if r.agent_id is not null and not exists (select from public.agents a where a.organization_id = c.organization_id and a.id = r.agent_id) then
+    -- Deleted while it thought: what it would have said is nobody's.
+    r.agent_id := null;
+    r.answer := null;
+    r.turn := null;
+    r.remote := null;
+    again := true;
+  end if;
   -- What tools did is a fact, whatever has happened since.
   for x in select e from jsonb_array_elements(r.results) e loop
     again := bus.store_result(c.organization_id, (x ->> 'message_id')::uuid, coalesce((x ->> 'is_error')::boolean, false), x -> 'result') or again;
@@ -44,16 +52,18 @@ begin
   where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'started'
     and k.message_id::text in (select jsonb_array_elements_text(r.unstarted));
 
-  if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null) then
+  if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null or r.forget is not null) then
     select * into o from public.organizations where id = c.organization_id;
     if bus.is_paused(c.extra, bus.pause_of(o.extra)) and not bus.has_last_words(c.extra, coalesce((
       select m.created_at from public.messages m where m.organization_id = c.organization_id and m.id = t.subject::uuid), 'infinity')) then
       perform bus.drop_calls(c, 'a person has taken over');
       again := false;
     else
-      if r.forget then
-        update public.conversations x set extra = '{"memory": null, "summary": null, "assigned_agent_id": null}'
-        where x.organization_id = c.organization_id and x.id = c.id and x.extra ?| '{memory,summary,assigned_agent_id}';
+      if r.forget is not null then
+        -- What was before is left behind: no summary brings it back.
+        update public.conversations x set extra = jsonb_build_object(
+          'memory', null, 'assigned_agent_id', null, 'summary', jsonb_build_object('text', null, 'until', r.forget - interval '1 microsecond'))
+        where x.organization_id = c.organization_id and x.id = c.id;
       end if;
       if r.answer is not null then
         select * into said from bus.say(c, r.agent_id, r.answer, r.seen, bus.agent_window(c) is not null);
@@ -117,6 +127,11 @@ begin
     if t.version <> r.version or r.outcome = 'again' then
       -- Outdated, or interrupted: the next step begins anew, when the burst is over.
       perform bus.set_aside(r.organization_id, r.key, r.id, null, greatest(0, extract(epoch from t.due_at - clock_timestamp()))::float8);
+      continue;
+    elsif coalesce(r.outcome, 'done') = 'done' and not v_again and r.after is null
+      and bus.next_expiry(r.organization_id, r.key::uuid) is not null then
+      -- Questions are open: the run comes back when the first of them expires.
+      perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
       continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
       perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));

@@ -40,7 +40,7 @@ begin
     coalesce((u ->> 'reasoning')::bigint, 0), coalesce((u ->> 'audio_output')::bigint, 0), v_cost);
   if p_agent is not null and p_conversation is not null then
     insert into bus.spent as s (organization_id, day, agent_id, conversation_id, turns, tool_calls, tokens, cost)
-    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, 1, p_calls, v_tokens, coalesce(v_cost, 0)
+    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, (p_purpose = 'answer')::int, p_calls, v_tokens, coalesce(v_cost, 0)
     from (values (p_conversation), ('00000000-0000-0000-0000-000000000000'::uuid)) x (conversation_id)
     on conflict (organization_id, day, agent_id, conversation_id) do update set
       turns = s.turns + excluded.turns, tool_calls = s.tool_calls + excluded.tool_calls, tokens = s.tokens + excluded.tokens, cost = s.cost + excluded.cost;
@@ -49,18 +49,18 @@ end
 $$;
 comment on function bus.spend(uuid, uuid, uuid, uuid, text, jsonb, int) is 'Records a call of a model. u: {provider, model, billable, and tokens by kind}.';
 
-create or replace function bus.over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent) returns text
+create or replace function bus.over_limit(p_limits jsonb, p_whose text, p_scope text, p_keys text[], s bus.spent) returns text
 language sql immutable
 set search_path = ''
 as $$
   select format('%s may use %s %s %s a day', p_whose, l.value #>> '{}', replace(l.key, '_', ' '), case p_scope when 'conversation' then 'in one conversation' else 'in all' end)
   from jsonb_each(case when jsonb_typeof(p_limits -> p_scope) = 'object' then p_limits -> p_scope else '{}' end) l
-  where case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
+  where l.key = any (p_keys) and case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
     >= bus.as_number(l.value #>> '{}')
   limit 1
 $$;
 
-create or replace function bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) returns text
+create or replace function bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]) returns text
 language plpgsql stable
 set search_path = ''
 as $$
@@ -76,14 +76,14 @@ begin
   end if;
   foreach v_key in array array[p_conversation, v_nil] loop
     select * into s from bus.spent x where (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, a.id, v_key);
-    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
     if reached is not null then
       return reached;
     end if;
     select o.id, v_day, v_nil, v_key, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
     from public.agents g join bus.spent x on (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, g.id, v_key)
     where g.organization_id = o.id;
-    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
     if reached is not null then
       return reached;
     end if;
@@ -91,5 +91,5 @@ begin
   return null;
 end
 $$;
-comment on function bus.limit_reached(public.organizations, public.agents, uuid) is
+comment on function bus.limit_reached(public.organizations, public.agents, uuid, text[]) is
   'In words, which limit of extra.limits ({"conversation": {...}, "day": {...}} of turns, tool_calls, tokens, cost, counted by the UTC day) stands in the way of another turn; null for none.';

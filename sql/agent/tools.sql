@@ -49,6 +49,9 @@ begin
   elsif a.id = p_agent then
     raise exception 'that is you';
   end if;
+  if coalesce(p ->> 'note', '') <> '' then
+    perform bus.answer(c, p_agent, jsonb_build_array(jsonb_build_object('version', '1', 'type', 'text', 'kind', 'note', 'text', left(p ->> 'note', 4000))), 'internal');
+  end if;
   update public.conversations x set extra = jsonb_build_object('assigned_agent_id', a.id) where x.organization_id = c.organization_id and x.id = c.id;
   return jsonb_strip_nulls(jsonb_build_object('passed_to', a.name, 'note', left(p ->> 'note', 4000)));
 end

@@ -14,9 +14,12 @@ begin
   if new is distinct from before then
     raise exception 'approvals: only state, note and decided_by can be changed' using errcode = '42501';
   end if;
+  if old.state <> 'pending' and new is distinct from old then
+    raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+  end if;
   if new.state is distinct from old.state then
-    if old.state <> 'pending' then
-      raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+    if new.state = 'expired' and current_setting('tidings.expiring', true) is distinct from 'on' then
+      raise exception 'approvals.state: can be granted or refused' using errcode = '42501';
     elsif new.state in ('granted', 'refused') and old.expires_at <= clock_timestamp() then
       raise exception 'approvals.state: the question expired at %', old.expires_at using errcode = '55000';
     elsif new.decided_by is not null
@@ -44,8 +47,7 @@ begin
   else
     perform bus.store_result(new.organization_id, new.message_id, true, to_jsonb(case new.state
       when 'refused' then 'a person refused this call' || coalesce(': ' || new.note, '')
-      when 'expired' then 'nobody approved this call in time; it was not made'
-      else 'this call was withdrawn; it was not made' end));
+      else 'nobody approved this call in time; it was not made' end));
   end if;
   if new.state in ('granted', 'refused') then
     perform bus.resume_run(new.organization_id, new.conversation_id);

@@ -4,16 +4,26 @@ create or replace function public.before_write_bindings() returns trigger
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_copies numeric;
 begin
   if not exists (select from public.agents a where a.organization_id = new.organization_id and a.id = new.agent_id and a.ai) then
     raise exception 'bindings.agent_id: organization % has no AI agent %', new.organization_id, new.agent_id using errcode = '23503';
   end if;
   if new.text_regex is not null then
-    -- Back-references are what makes matching slow beyond all bounds; everything else is linear in the text.
+    -- Back-references make matching slow beyond all bounds, and large counted repetitions the pattern itself, in every
+    -- connection that uses it; everything else is linear in the text.
     if length(new.text_regex) > 500 then
       raise exception 'bindings.text_regex: has % characters; 500 are the limit', length(new.text_regex) using errcode = '23514';
     elsif new.text_regex ~ '\\[1-9]' then
       raise exception 'bindings.text_regex: back-references (\1) are not supported' using errcode = '23514';
+    end if;
+    select exp(sum(ln(greatest(1, n)))) into v_copies
+    from (
+      select greatest(nullif(r[1], '')::numeric, nullif(r[2], '')::numeric) as n
+      from regexp_matches(new.text_regex, '\{([0-9]{0,9})[0-9]*,?([0-9]{0,9})[0-9]*\}', 'g') r) counted;
+    if v_copies > 1000 then
+      raise exception 'bindings.text_regex: the counted repetitions ({n}) multiply to more than 1000' using errcode = '23514';
     end if;
     begin
       perform 'x' ~* new.text_regex;
@@ -44,7 +54,8 @@ create or replace function bus.binding_matches(b public.bindings, c public.conve
 language sql stable
 set search_path = ''
 as $$
-  select (b.service is null or b.service = c.service)
+  -- What is not known matches nothing.
+  select coalesce((b.service is null or b.service = c.service)
     and (b.organization_address is null or b.organization_address = c.organization_address or bus.digits(b.organization_address) = (
       select n.extra ->> 'phone_number' from public.organizations_addresses n
       where n.organization_id = c.organization_id and n.address = c.organization_address))
@@ -53,7 +64,7 @@ as $$
       or bus.digits(b.contact_address) = (
         select a.extra ->> 'phone_number' from public.contacts_addresses a
         where a.organization_id = c.organization_id and a.service = c.service and a.address = coalesce(m.contact_address, c.contact_address)))
-    and (b.text_regex is null or left(coalesce(m.content ->> 'text', ''), 4000) ~* b.text_regex)
+    and (b.text_regex is null or left(coalesce(m.content ->> 'text', ''), 4000) ~* b.text_regex), false)
 $$;
 comment on function bus.binding_matches(public.bindings, public.conversations, public.messages) is 'Whether a rule is about this message.';
 

@@ -26,8 +26,8 @@ pub struct History {
     pub open: bool,
     /// How often the model has been asked since the contact wrote last.
     pub steps: usize,
-    /// The contact asked to start over: memory goes.
-    pub forget: bool,
+    /// The contact has just asked to start over, then: memory goes.
+    pub forget: Option<Timestamp>,
     /// Whether markers of ours occur.
     pub marked: bool,
     /// Of the contact's newest message, for reactions.
@@ -45,15 +45,15 @@ impl Context {
     /// The part of it that was said until then.
     pub fn until(&self, end: Timestamp) -> History {
         let all = self.ordered(end);
-        let start = all.iter().rposition(|m| m.direction == "incoming" && text(m).is_some_and(|t| t.starts_with("/new")));
+        let start = all.iter().rposition(|m| starts_over(m));
         let rows = &all[start.unwrap_or(0)..];
         let seen = since_answer(&all, self.agent.id);
-        let mut history = History { seen, forget: start.is_some() && !rows.iter().any(|m| m.direction == "outgoing"), ..History::default() };
+        let mut history = History { seen, forget: forget(rows, start.is_some()), ..History::default() };
         let mut before: Option<Timestamp> = None;
         for (i, row) in rows.iter().enumerate() {
             match (row.direction.as_str(), row.content["tool"]["event"].as_str()) {
                 ("internal", Some("use")) => self.calls(&mut history, rows, i),
-                ("internal", Some("result")) => late(&mut history, rows, i),
+                ("internal", Some("result")) => late(&mut history, rows, i, self.agent.id),
                 ("internal", _) => self.internal(&mut history, row),
                 _ => {
                     let new_start = i == 0 && start.is_some();
@@ -73,6 +73,9 @@ impl Context {
                 && m.timestamp <= end
                 && (m.direction != "internal"
                     || (own(m) && (m.content["tool"].is_object() || m.content["kind"] == "refused"))
+                    // What came of a call that a person granted, and what is said to whoever goes on.
+                    || m.content["tool"]["approved"] == true
+                    || m.content["kind"] == "note"
                     || (m.person == Some(true) && m.content["type"] == "text"))
         };
         let mut rows: Vec<&Message> = self.messages.iter().filter(counts).collect();
@@ -179,6 +182,17 @@ impl Context {
     }
 }
 
+/// Whether the contact leaves behind what was said before.
+pub(super) fn starts_over(row: &Message) -> bool {
+    row.direction == "incoming" && text(row).is_some_and(|t| t.split_whitespace().next() == Some("/new"))
+}
+
+/// The time of a new start that nothing has followed yet on our side.
+fn forget(rows: &[&Message], new: bool) -> Option<Timestamp> {
+    let first = rows.first().filter(|_| new && rows.iter().all(|m| m.direction == "incoming"))?;
+    Some(first.timestamp)
+}
+
 /// How many messages an answer remembers that it is to.
 const SEEN: usize = 50;
 
@@ -198,7 +212,7 @@ fn since_answer(rows: &[&Message], agent: Uuid) -> Vec<Uuid> {
 fn unseen_last(rows: &mut [&Message], agent: Uuid) {
     let mut from = 0;
     for at in 0..rows.len() {
-        if !remembers(rows[at], agent) {
+        if at < from || !remembers(rows[at], agent) {
             continue;
         }
         let seen = rows[at].extra["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -222,11 +236,13 @@ fn said_between(rows: &[&Message], turn: Option<&str>) -> bool {
 }
 
 /// A result that came after the conversation had gone on.
-fn late(history: &mut History, rows: &[&Message], at: usize) {
+fn late(history: &mut History, rows: &[&Message], at: usize, agent: Uuid) {
     let row = rows[at];
     let turn = row.content["task"]["id"].as_str();
-    let Some(used) = rows[..at].iter().position(|m| m.content["tool"]["event"] == "use" && m.content["task"]["id"].as_str() == turn) else { return };
-    if said_between(&rows[used..at], turn) {
+    let used = rows[..at].iter().position(|m| m.content["tool"]["event"] == "use" && m.content["task"]["id"].as_str() == turn);
+    // Another agent's call: it passed the conversation on before a person granted it.
+    let foreign = row.agent_id != Some(agent);
+    if foreign || used.is_some_and(|used| said_between(&rows[used..at], turn)) {
         let r = result(row, RESULT);
         history.turns.push(Turn::said(Role::User, tag_by("tool-result", "tool", Some(&r.name), &harmless(&r.content))));
         history.marked = true;

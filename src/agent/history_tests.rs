@@ -79,7 +79,7 @@ fn after_the_last_word_there_is_nothing_to_answer() {
 #[test]
 fn a_new_start() {
     let history = sample(json!([said("incoming", "old"), said("outgoing", "older"), said("incoming", "/new hello")])).history();
-    assert!(history.forget && history.open);
+    assert!(history.forget.is_some() && history.open);
     assert_eq!(history.turns, [Turn::said(Role::User, "hello")]);
 }
 

@@ -240,17 +240,18 @@ async fn w47_a_call_and_its_result_stay_together_however_few_messages_are_put() 
     assert_eq!(world.count("bus.dead").await, 0);
 }
 
-#[tokio::test]
-async fn w47_a_model_that_reads_less_than_it_gets_is_asked_with_less() {
+/// An agent with these settings, a long history, and a model that reads a quarter of it.
+async fn reads_little(settings: Value) {
     let world = World::new().await;
     let organization = world.furnished().await;
+    set(&world, "agents", settings).await;
     let _process = world.serve().await;
     say(&world, "550", "hello").await;
     settled(&world, 1).await;
-    // What a request without a history takes, and a third of what this history does.
-    let tokens = world.sandbox.asked()[0].to_string().len() / 4 + 1400;
+    // What a request takes without a history, and as much again as eight of the following lines.
+    let tokens = world.sandbox.asked()[0].to_string().len() / 4 + 2000;
     world.sandbox.set(|s| s.context_tokens = tokens);
-    import(&world, organization, &format!("old #%s# {}", "x".repeat(500)), 30).await;
+    import(&world, organization, &format!("old #%s# {}", "x".repeat(1000)), 30).await;
     say(&world, "549", "hello again").await;
     settled(&world, 17).await;
     assert_eq!(phone(&world, "549").len(), 1);
@@ -258,6 +259,16 @@ async fn w47_a_model_that_reads_less_than_it_gets_is_asked_with_less() {
     let asked = last(&world).to_string();
     assert!(asked.contains("hello again") && asked.contains("old #30#") && !asked.contains("old #1#"), "{asked}");
     assert_eq!((world.count("bus.dead").await, world.count("public.messages where direction = 'internal'").await), (0, 0));
+}
+
+#[tokio::test]
+async fn w47_a_model_that_reads_less_than_it_gets_is_asked_with_less() {
+    reads_little(json!({})).await;
+}
+
+#[tokio::test]
+async fn w47_a_context_that_was_set_far_too_large_is_no_reason_to_fall_silent() {
+    reads_little(json!({"context_tokens": 100_000})).await;
 }
 
 #[tokio::test]

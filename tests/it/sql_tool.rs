@@ -281,16 +281,16 @@ async fn files_come_out_and_go_in() {
     let rows = sql(&config, "select * from \"Odd \"\"table\"\"\" order by 1").await.unwrap();
     assert_eq!(rows["rows"], json!([{"full_name": "Ana", "The Note": "it's \\ '' $1"}, {"full_name": "Bo", "The Note": null}]));
     // Into a table that is there, with types of its own; all or none.
-    sql(&config, "create table numbers (n int, at timestamptz, tags text[])").await.unwrap();
-    let numbers = json!({"table": "numbers", "schema": "public", "file_uri": "x"});
-    assert_eq!(load(numbers.clone(), "n;at;tags\n1;2024-01-01;{a,b}\n2;;\n".into()).await.unwrap()["rows_inserted"], 2);
-    assert!(load(numbers.clone(), "n\n3\nx\n".into()).await.unwrap_err().contains("22P02"));
-    assert_eq!(one(&config, "(select count(*) from numbers)").await, 2);
+    sql(&config, "create table figures (n int, at timestamptz, tags text[])").await.unwrap();
+    let figures = json!({"table": "figures", "schema": "public", "file_uri": "x"});
+    assert_eq!(load(figures.clone(), "n;at;tags\n1;2024-01-01;{a,b}\n2;;\n".into()).await.unwrap()["rows_inserted"], 2);
+    assert!(load(figures.clone(), "n\n3\nx\n".into()).await.unwrap_err().contains("22P02"));
+    assert_eq!(one(&config, "(select count(*) from figures)").await, 2);
 
     let refused = [
         (json!({"columns": ["nothing"]}), "no column nothing"),
         (json!({"types": ["text"]}), "types for 3 columns"),
-        (json!({"types": ["text", "text", "text); drop table numbers; --"]}), "no type"),
+        (json!({"types": ["text", "text", "text); drop table figures; --"]}), "no type"),
         (json!({"renames": [{"from": "note", "to": "full_name"}]}), "two columns full_name"),
         (json!({"columns": ["note"], "renames": [{"from": "full_name", "to": "x"}]}), "not among"),
         (json!({"schema": "no such"}), "3F000"),

@@ -236,13 +236,15 @@ async fn tools_of_a_server_are_listed_once_and_its_files_go_to_nobody_by_themsel
     let ours: Vec<Value> = world.sandbox.hits().into_iter().filter(|h| h["path"] == "/mcp/shop").collect();
     assert!(ours.iter().all(|h| h["headers"]["authorization"] == "Bearer mcp-key"), "{ours:?}");
 
+    let listed = (lists(&world, "/mcp/shop"), lists(&world, "/mcp/few"));
+    assert_eq!(listed.1, 2, "two pages, once");
     world.sandbox.script(vec![respond(json!([{"type": "file", "uri": uri, "text": "as you wished"}]))]);
     tell(&world, "show me the picture").await;
     let row = answers(&world).await.pop().unwrap();
     assert_eq!((&row["kind"], &row["file"]["mime_type"]), (&json!("image"), &json!("image/png")));
     let picture = sent(&world).pop().unwrap();
     assert_eq!((&picture["type"], &picture["image"]["caption"]), (&json!("image"), &json!("as you wished")));
-    assert_eq!((lists(&world, "/mcp/shop"), lists(&world, "/mcp/few")), (2, 2), "two pages, once");
+    assert_eq!((lists(&world, "/mcp/shop"), lists(&world, "/mcp/few")), listed, "not again for the next message");
 }
 
 #[tokio::test]

@@ -22,8 +22,9 @@ impl Agent {
     /// Asks the model once.
     pub(super) async fn ask_model(&self, context: &Context) -> Result<Value, Failure> {
         let history = context.history();
+        let (forget, reply_to, seen) = (history.forget, history.reply_to.clone(), history.seen.clone());
         if !history.open {
-            return Ok(json!({}));
+            return Ok(json!({"forget": forget}));
         }
         let steps = context.agent.count("max_turns").unwrap_or(STEPS);
         if history.steps > steps {
@@ -31,16 +32,17 @@ impl Agent {
         }
         let endpoint = endpoint(&context.agent, self.secret(context, "api_key"), &self.keys).map_err(Failure::Hopeless)?;
         // Who has asked often enough, or has handed over, may only answer.
-        let toolbox = if history.steps == steps || context.last_words { Toolbox::default() } else { self.toolbox(context).await };
-        let (forget, reply_to, seen) = (history.forget, history.reply_to.clone(), history.seen.clone());
-        let mut budget = context.agent.count("context_tokens").unwrap_or(budget::TOKENS);
-        let (prompt, permit) = self.prompt(context, history, &endpoint, &toolbox, budget).await;
+        let answers_only = history.steps == steps || context.last_words || context.no_tools;
+        let toolbox = if answers_only { Toolbox::default() } else { self.toolbox(context).await };
+        let (prompt, permit) = self.prompt(context, history, &endpoint, &toolbox, usize::MAX).await;
+        let mut put: usize = prompt.turns.iter().map(budget::tokens).sum();
         let mut reply = self.models.ask(&endpoint, prompt).await;
         drop(permit);
-        for _ in 0..3 {
+        for _ in 0..4 {
             let Err(Failure::TooLong(_)) = reply else { break };
-            budget /= 2;
-            let (prompt, _permit) = self.prompt(context, context.history(), &endpoint, &toolbox, budget).await;
+            // Half of what was too much.
+            let (prompt, _permit) = self.prompt(context, context.history(), &endpoint, &toolbox, put / 2).await;
+            put = prompt.turns.iter().map(budget::tokens).sum();
             reply = self.models.ask(&endpoint, prompt).await;
         }
         let mut outcome = outcome(&reply?, &toolbox, reply_to.as_deref(), &endpoint);
@@ -59,21 +61,21 @@ impl Agent {
         Toolbox::new(&tools, &listed)
     }
 
-    /// What is put to the model, within a number of tokens, and the leave to hold its files in memory.
+    /// What is put to the model, with at most so many tokens of conversation, and the leave to hold its files in memory.
     async fn prompt(
         &self,
         context: &Context,
         history: History,
         endpoint: &Endpoint,
         toolbox: &Toolbox,
-        budget: usize,
+        most: usize,
     ) -> (Prompt, Option<SemaphorePermit<'_>>) {
         let agent = &context.agent;
-        let system = context.system(Timestamp::now(), history.marked, &toolbox.away);
+        let system = context.system(Timestamp::now(), &history, &toolbox.away);
         let mut tools: Vec<_> = toolbox.offered.iter().map(|o| o.tool.clone()).collect();
         tools.push(answer::tool(context.window.is_some(), &templates(context)));
         let cost = (system.len() + tools.iter().map(|t| t.description.len() + t.parameters.to_string().len()).sum::<usize>()) / 4;
-        let room = budget.saturating_sub(cost);
+        let room = agent.count("context_tokens").unwrap_or(budget::TOKENS).saturating_sub(cost).min(most);
         let mut turns = history.turns;
         let excess = budget::excess(&turns, agent.count("max_messages").unwrap_or(usize::MAX), room);
         turns.drain(..excess);

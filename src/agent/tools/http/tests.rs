@@ -109,7 +109,7 @@ async fn arguments_that_make_no_request() {
         (json!({"url": "https://a.example", "body": "x"}), "takes no body"),
         (json!({"url": "https://a.example", "query": "a=b"}), "query has to be"),
         (json!({"url": "https://a.example", "headers": ["a"]}), "headers has to be"),
-        (json!({"url": "ftp://a.example/"}), "only http"),
+        (json!({"url": "ftp://a.example/"}), "Only http"),
         (json!({"url": "http://169.254.169.254/latest?key=hidden"}), "no public address"),
         (json!({"url": "https://user:word@a.example/"}), "password"),
     ] {
