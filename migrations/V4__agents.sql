@@ -181,7 +181,7 @@ comment on column public.organizations.extra is
   'Settings: response_delay_seconds (3), welcome_message, authorized_contacts_only, default_agent_id, pause_hours (12), time_zone (UTC), limits, '
   'media_preprocessing, error_messages_direction. Updates merge; a JSON null removes a key.';
 comment on column public.conversations.extra is
-  'memory, summary, paused (time: the agent is silent for pause_hours from it), handoff, archived, pinned, default_agent_id, assigned_agent_id (to whom another agent passed it). Updates merge; a JSON null removes a key.';
+  'memory, summary, fresh_since (the contact started over), paused (time: the agent is silent for pause_hours from it), handoff, archived, pinned, default_agent_id, assigned_agent_id (to whom another agent passed it). Updates merge; a JSON null removes a key.';
 
 drop function if exists bus.is_paused(jsonb);
 drop function if exists bus.choose_agent(public.organizations, public.conversations);

@@ -74,7 +74,7 @@ begin
         'tool', (k.call -> 'tool') || jsonb_build_object('use_id', k.call ->> 'id', 'event', 'use', 'provider', 'local', 'offered', k.call ->> 'name', 'effect', k.call ->> 'effect'))
       || case when jsonb_typeof(k.call -> 'arguments') = 'object' then jsonb_build_object('type', 'data', 'kind', 'data', 'data', k.call -> 'arguments')
               else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(k.call ->> 'arguments', '')) end,
-      case when k.n = 1 then jsonb_build_object('model_state', p_turn -> 'state', 'said', p_turn ->> 'text') end,
+      case when k.n = 1 then jsonb_build_object('model_state', p_turn -> 'state', 'said', nullif(p_turn ->> 'text', '')) end,
       '{}', clock_timestamp())
     returning id into v_message;
     v_first := coalesce(v_first, v_message);

@@ -89,7 +89,7 @@ begin
       from public.messages m
       where m.organization_id = c.organization_id and m.conversation_id = c.id
         -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
-        and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+        and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'), coalesce(bus.as_time(c.extra ->> 'fresh_since'), '-infinity'))
         and m."timestamp" <= clock_timestamp() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
       order by m."timestamp" desc, m.id desc limit 200
     ) x);
@@ -122,8 +122,15 @@ begin
     return 'the 24-hour window is closed';
   end if;
   -- What has been decided is done; the limit is for what comes next.
-  reached := case when not exists (select from bus.calls k where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state <> 'asked')
-    then bus.limit_reached(o, a, c.id, '{turns,tokens,cost}') end;
+  if not exists (select from bus.calls k where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state <> 'asked') then
+    reached := bus.limit_reached(o, a, c.id, '{turns,tokens,cost}');
+    if reached is null and not exists (
+      -- Who has just called may still answer.
+      select from public.messages m
+      where m.organization_id = c.organization_id and m.conversation_id = c.id and m."timestamp" >= newest.created_at and m.content #>> '{tool,event}' = 'result') then
+      reached := bus.limit_reached(o, a, c.id, '{tool_calls}');
+    end if;
+  end if;
   if reached is not null then
     if coalesce(bus.as_time(c.extra #>> '{handoff,requested_at}'), '-infinity') < date_trunc('day', now() at time zone 'utc') at time zone 'utc' then
       perform bus.hand_over(c, a.id, 'a limit is reached: ' || reached, null, false);

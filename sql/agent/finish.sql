@@ -62,7 +62,7 @@ begin
       if r.forget is not null then
         -- What was before is left behind: no summary brings it back.
         update public.conversations x set extra = jsonb_build_object(
-          'memory', null, 'assigned_agent_id', null, 'summary', jsonb_build_object('text', null, 'until', r.forget - interval '1 microsecond'))
+          'memory', null, 'assigned_agent_id', null, 'summary', null, 'fresh_since', r.forget - interval '1 microsecond')
         where x.organization_id = c.organization_id and x.id = c.id;
       end if;
       if r.answer is not null then

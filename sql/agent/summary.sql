@@ -12,7 +12,7 @@ begin
   from (
     select m.content from public.messages m
     where m.organization_id = c.organization_id and m.conversation_id = c.id
-      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'), coalesce(bus.as_time(c.extra ->> 'fresh_since'), '-infinity'))
     order by m."timestamp" desc limit 160) x;
   if v_rows >= 120 or v_bytes > 48000 then
     perform bus.enqueue('summarise', c.organization_id, c.id::text, p_agent::text);
@@ -59,7 +59,7 @@ begin
   for r in
     select * from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      agent_id uuid, summary text, until timestamptz, since text, usage jsonb) order by x.organization_id, x.key
+      agent_id uuid, summary text, until timestamptz, since text, fresh text, usage jsonb) order by x.organization_id, x.key
   loop
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
@@ -68,7 +68,7 @@ begin
       update public.conversations c set extra = jsonb_build_object('summary', jsonb_build_object('text', r.summary, 'until', r.until))
       where c.organization_id = r.organization_id and c.id = r.key::uuid
         -- Not when the contact has started over meanwhile.
-        and c.extra #>> '{summary,until}' is not distinct from r.since;
+        and c.extra #>> '{summary,until}' is not distinct from r.since and c.extra ->> 'fresh_since' is not distinct from r.fresh;
     end if;
     if r.usage is not null then
       perform bus.spend(r.organization_id, r.key::uuid, null, r.agent_id, 'summary', r.usage, 0);

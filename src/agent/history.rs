@@ -48,7 +48,7 @@ impl Context {
         let start = all.iter().rposition(|m| starts_over(m));
         let rows = &all[start.unwrap_or(0)..];
         let seen = since_answer(&all, self.agent.id);
-        let mut history = History { seen, forget: forget(rows, start.is_some()), ..History::default() };
+        let mut history = History { seen, forget: start.and_then(|at| self.forget(all[at])), ..History::default() };
         let mut before: Option<Timestamp> = None;
         for (i, row) in rows.iter().enumerate() {
             match (row.direction.as_str(), row.content["tool"]["event"].as_str()) {
@@ -63,6 +63,12 @@ impl Context {
             }
         }
         history
+    }
+
+    /// The time of a new start that nothing has followed yet on our side, of whomever.
+    fn forget(&self, start: &Message) -> Option<Timestamp> {
+        let at = self.messages.iter().position(|m| std::ptr::eq(m, start))?;
+        self.messages[at..].iter().all(|m| m.direction == "incoming").then_some(start.timestamp)
     }
 
     /// The rows that count, with what waits for an answer at their end.
@@ -185,12 +191,6 @@ impl Context {
 /// Whether the contact leaves behind what was said before.
 pub(super) fn starts_over(row: &Message) -> bool {
     row.direction == "incoming" && text(row).is_some_and(|t| t.split_whitespace().next() == Some("/new"))
-}
-
-/// The time of a new start that nothing has followed yet on our side.
-fn forget(rows: &[&Message], new: bool) -> Option<Timestamp> {
-    let first = rows.first().filter(|_| new && rows.iter().all(|m| m.direction == "incoming"))?;
-    Some(first.timestamp)
 }
 
 /// How many messages an answer remembers that it is to.

@@ -47,7 +47,8 @@ impl Summarise {
             return Err(Failure::Later(None, "the model answered with nothing".to_owned()));
         }
         let text: String = reply.text.chars().take(6_000).collect();
-        Ok(json!({"summary": text, "until": until.to_string(), "since": before["until"], "usage": usage(&reply, &endpoint)}))
+        let fresh = context.conversation.extra.as_ref().and_then(|e| e.get("fresh_since"));
+        Ok(json!({"summary": text, "until": until.to_string(), "since": before["until"], "fresh": fresh, "usage": usage(&reply, &endpoint)}))
     }
 }
 
