@@ -176,7 +176,7 @@ insert into bus.queues (queue, lease, backoff, backoff_cap, max_attempts, hold) 
   ('summarise',  '60 s', '5 s', '5 minutes', 5,  '0');
 
 comment on column bus.tasks.waits_for is
-  'dispatch: the upload that must be done first, as storage.upload_key names it. agent: media, approval, or remote (a task of another agent). Its end makes the task due.';
+  'dispatch: the upload that must be done first, as storage.upload_key names it. agent: media, approval, or remote (a task of another agent; recall while that is being asked and has called). Its end makes the task due.';
 comment on column public.organizations.extra is
   'Settings: response_delay_seconds (3), welcome_message, authorized_contacts_only, default_agent_id, pause_hours (12), time_zone (UTC), limits, '
   'media_preprocessing, error_messages_direction. Updates merge; a JSON null removes a key.';

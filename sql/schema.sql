@@ -190,7 +190,7 @@ CREATE TYPE bus.step AS (
 	remote jsonb,
 	usage jsonb,
 	apology jsonb,
-	forget boolean
+	forget timestamp with time zone
 );
 
 
@@ -198,7 +198,7 @@ CREATE TYPE bus.step AS (
 -- Name: TYPE step; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON TYPE bus.step IS 'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; seen: the messages that the answer is to; remote: a task of another agent, as content; usage: tokens.';
+COMMENT ON TYPE bus.step IS 'What a step of an agent''s run came to. results: [{message_id, result, is_error}] of calls; unstarted: calls that were not begun; turn: {calls, text, state} of the model; answer, apology: contents to send; seen: the messages that the answer is to; remote: a task of another agent, as content; usage: tokens; forget: since when the contact starts over.';
 
 
 --
@@ -467,6 +467,8 @@ begin
     -- Somebody writes to it at this moment: a little later.
     return jsonb_build_object('wait', 0.05);
   end if;
+  perform bus.expire_questions(c)
+  where exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked');
   v_gate := bus.agent_gate(o, c, a, newest, contact.id is not null, v_last_words);
   if v_gate is null or v_gate = 'no active agent' then
     -- A greeting for whoever writes for the first time; it does not stand in for the answer.
@@ -488,6 +490,10 @@ begin
     end if;
     select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
     a := bus.choose_agent(o, c, newest);
+    if v_todo ? 'calls' then
+      -- A call is made with the settings of the agent that asked for it.
+      select * into a from public.agents x where x.organization_id = p_organization and x.id = (v_todo ->> 'agent_id')::uuid;
+    end if;
     v_last_words := bus.has_last_words(c.extra, newest.created_at);
   end if;
 
@@ -507,7 +513,7 @@ begin
       where k.organization_id = p_organization and k.subject = 'agents' and k.subject_key = a.id::text))
     || case when v_todo ? 'calls' then '{}' else jsonb_build_object(
       'newest', newest.id, 'last_words', v_last_words, 'messages', bus.agent_history(c),
-      'window', bus.agent_window(c)) end;
+      'window', bus.agent_window(c), 'no_tools', bus.limit_reached(o, a, c.id, '{tool_calls}') is not null) end;
 end
 $$;
 
@@ -607,7 +613,7 @@ COMMENT ON TABLE public.conversations IS 'A thread between one of the organizati
 -- Name: COLUMN conversations.extra; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.conversations.extra IS 'memory, summary, paused (time: the agent is silent for pause_hours from it), handoff, archived, pinned, default_agent_id, assigned_agent_id (to whom another agent passed it). Updates merge; a JSON null removes a key.';
+COMMENT ON COLUMN public.conversations.extra IS 'memory, summary, fresh_since (the contact started over), paused (time: the agent is silent for pause_hours from it), handoff, archived, pinned, default_agent_id, assigned_agent_id (to whom another agent passed it). Updates merge; a JSON null removes a key.';
 
 
 --
@@ -734,9 +740,17 @@ begin
       where m.organization_id = c.organization_id and m.conversation_id = c.id and m."timestamp" > now() - interval '10 minutes' and m.direction = 'internal') then
     return 'the 24-hour window is closed';
   end if;
-  reached := bus.limit_reached(o, a, c.id);
+  -- What has been decided is done; the limit is for what comes next.
+  if not exists (select from bus.calls k where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state <> 'asked') then
+    reached := bus.limit_reached(o, a, c.id, '{turns,tokens,cost}');
+    if reached is null and not exists (
+      -- Who has just called may still answer.
+      select from public.messages m
+      where m.organization_id = c.organization_id and m.conversation_id = c.id and m."timestamp" >= newest.created_at and m.content #>> '{tool,event}' = 'result') then
+      reached := bus.limit_reached(o, a, c.id, '{tool_calls}');
+    end if;
+  end if;
   if reached is not null then
-    perform bus.drop_calls(c, 'a limit is reached: ' || reached);
     if coalesce(bus.as_time(c.extra #>> '{handoff,requested_at}'), '-infinity') < date_trunc('day', now() at time zone 'utc') at time zone 'utc' then
       perform bus.hand_over(c, a.id, 'a limit is reached: ' || reached, null, false);
     end if;
@@ -781,8 +795,8 @@ begin
       from public.messages m
       where m.organization_id = c.organization_id and m.conversation_id = c.id
         -- The provider's clock may be a little ahead of ours; what lies further ahead is scheduled.
-        and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
-        and m."timestamp" <= now() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
+        and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'), coalesce(bus.as_time(c.extra ->> 'fresh_since'), '-infinity'))
+        and m."timestamp" <= clock_timestamp() + case when m.direction = 'incoming' then interval '1 hour' else '0' end
       order by m."timestamp" desc, m.id desc limit 200
     ) x);
 end
@@ -1113,7 +1127,7 @@ begin
   from (
     select m.content from public.messages m
     where m.organization_id = c.organization_id and m.conversation_id = c.id
-      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'))
+      and m."timestamp" > greatest(now() - interval '30 days', coalesce(bus.as_time(c.extra #>> '{summary,until}'), '-infinity'), coalesce(bus.as_time(c.extra ->> 'fresh_since'), '-infinity'))
     order by m."timestamp" desc limit 160) x;
   if v_rows >= 120 or v_bytes > 48000 then
     perform bus.enqueue('summarise', c.organization_id, c.id::text, p_agent::text);
@@ -1251,7 +1265,8 @@ CREATE FUNCTION bus.binding_matches(b public.bindings, c public.conversations, m
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-  select (b.service is null or b.service = c.service)
+  -- What is not known matches nothing.
+  select coalesce((b.service is null or b.service = c.service)
     and (b.organization_address is null or b.organization_address = c.organization_address or bus.digits(b.organization_address) = (
       select n.extra ->> 'phone_number' from public.organizations_addresses n
       where n.organization_id = c.organization_id and n.address = c.organization_address))
@@ -1260,7 +1275,7 @@ CREATE FUNCTION bus.binding_matches(b public.bindings, c public.conversations, m
       or bus.digits(b.contact_address) = (
         select a.extra ->> 'phone_number' from public.contacts_addresses a
         where a.organization_id = c.organization_id and a.service = c.service and a.address = coalesce(m.contact_address, c.contact_address)))
-    and (b.text_regex is null or left(coalesce(m.content ->> 'text', ''), 4000) ~* b.text_regex)
+    and (b.text_regex is null or left(coalesce(m.content ->> 'text', ''), 4000) ~* b.text_regex), false)
 $$;
 
 
@@ -2179,6 +2194,34 @@ COMMENT ON FUNCTION bus.event_types() IS 'The types of events, in the order in w
 
 
 --
+-- Name: expire_questions(public.conversations); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.expire_questions(c public.conversations) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform set_config('tidings.expiring', 'on', true);
+  update public.approvals a set state = 'expired'
+  where a.organization_id = c.organization_id and a.id in (
+    select x.id from public.approvals x
+    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.state = 'pending' and x.expires_at <= clock_timestamp()
+    -- Whoever decides at this very moment is first.
+    for update skip locked);
+  perform set_config('tidings.expiring', 'off', true);
+end
+$$;
+
+
+--
+-- Name: FUNCTION expire_questions(c public.conversations); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.expire_questions(c public.conversations) IS 'Questions that nobody decided in time become results that say so.';
+
+
+--
 -- Name: fail_unknown(uuid, bigint, uuid); Type: FUNCTION; Schema: bus; Owner: -
 --
 
@@ -2308,6 +2351,11 @@ begin
     if t.version <> r.version or r.outcome = 'again' then
       -- Outdated, or interrupted: the next step begins anew, when the burst is over.
       perform bus.set_aside(r.organization_id, r.key, r.id, null, greatest(0, extract(epoch from t.due_at - clock_timestamp()))::float8);
+      continue;
+    elsif coalesce(r.outcome, 'done') = 'done' and not v_again and r.after is null
+      and bus.next_expiry(r.organization_id, r.key::uuid) is not null then
+      -- Questions are open: the run comes back when the first of them expires.
+      perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
       continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
       perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));
@@ -2790,6 +2838,14 @@ begin
   if c.id is null then
     return;
   end if;
+  if r.agent_id is not null and not exists (select from public.agents a where a.organization_id = c.organization_id and a.id = r.agent_id) then
+    -- Deleted while it thought: what it would have said is nobody's.
+    r.agent_id := null;
+    r.answer := null;
+    r.turn := null;
+    r.remote := null;
+    again := true;
+  end if;
   -- What tools did is a fact, whatever has happened since.
   for x in select e from jsonb_array_elements(r.results) e loop
     again := bus.store_result(c.organization_id, (x ->> 'message_id')::uuid, coalesce((x ->> 'is_error')::boolean, false), x -> 'result') or again;
@@ -2798,16 +2854,18 @@ begin
   where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'started'
     and k.message_id::text in (select jsonb_array_elements_text(r.unstarted));
 
-  if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null) then
+  if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null or r.forget is not null) then
     select * into o from public.organizations where id = c.organization_id;
     if bus.is_paused(c.extra, bus.pause_of(o.extra)) and not bus.has_last_words(c.extra, coalesce((
       select m.created_at from public.messages m where m.organization_id = c.organization_id and m.id = t.subject::uuid), 'infinity')) then
       perform bus.drop_calls(c, 'a person has taken over');
       again := false;
     else
-      if r.forget then
-        update public.conversations x set extra = '{"memory": null, "summary": null, "assigned_agent_id": null}'
-        where x.organization_id = c.organization_id and x.id = c.id and x.extra ?| '{memory,summary,assigned_agent_id}';
+      if r.forget is not null then
+        -- What was before is left behind: no summary brings it back.
+        update public.conversations x set extra = jsonb_build_object(
+          'memory', null, 'assigned_agent_id', null, 'summary', null, 'fresh_since', r.forget - interval '1 microsecond')
+        where x.organization_id = c.organization_id and x.id = c.id;
       end if;
       if r.answer is not null then
         select * into said from bus.say(c, r.agent_id, r.answer, r.seen, bus.agent_window(c) is not null);
@@ -2871,7 +2929,7 @@ begin
   for r in
     select * from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      agent_id uuid, summary text, until timestamptz, since text, usage jsonb) order by x.organization_id, x.key
+      agent_id uuid, summary text, until timestamptz, since text, fresh text, usage jsonb) order by x.organization_id, x.key
   loop
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
@@ -2880,7 +2938,7 @@ begin
       update public.conversations c set extra = jsonb_build_object('summary', jsonb_build_object('text', r.summary, 'until', r.until))
       where c.organization_id = r.organization_id and c.id = r.key::uuid
         -- Not when the contact has started over meanwhile.
-        and c.extra #>> '{summary,until}' is not distinct from r.since;
+        and c.extra #>> '{summary,until}' is not distinct from r.since and c.extra ->> 'fresh_since' is not distinct from r.fresh;
     end if;
     if r.usage is not null then
       perform bus.spend(r.organization_id, r.key::uuid, null, r.agent_id, 'summary', r.usage, 0);
@@ -3296,10 +3354,10 @@ COMMENT ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) IS 'What Gra
 
 
 --
--- Name: limit_reached(public.organizations, public.agents, uuid); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: limit_reached(public.organizations, public.agents, uuid, text[]); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) RETURNS text
+CREATE FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -3315,14 +3373,14 @@ begin
   end if;
   foreach v_key in array array[p_conversation, v_nil] loop
     select * into s from bus.spent x where (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, a.id, v_key);
-    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
     if reached is not null then
       return reached;
     end if;
     select o.id, v_day, v_nil, v_key, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
     from public.agents g join bus.spent x on (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, g.id, v_key)
     where g.organization_id = o.id;
-    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, s);
+    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
     if reached is not null then
       return reached;
     end if;
@@ -3333,10 +3391,10 @@ $$;
 
 
 --
--- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+-- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) IS 'In words, which limit of extra.limits ({"conversation": {...}, "day": {...}} of turns, tool_calls, tokens, cost, counted by the UTC day) stands in the way of another turn; null for none.';
+COMMENT ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]) IS 'In words, which limit of extra.limits ({"conversation": {...}, "day": {...}} of turns, tool_calls, tokens, cost, counted by the UTC day) stands in the way of another turn; null for none.';
 
 
 --
@@ -3542,6 +3600,32 @@ $_$;
 --
 
 COMMENT ON FUNCTION bus.mime_of(p_uri text) IS 'What a file elsewhere is, by the end of its address.';
+
+
+--
+-- Name: next_expiry(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.next_expiry(p_organization uuid, p_conversation uuid) RETURNS double precision
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
+    return null;
+  end if;
+  return (
+    select greatest(0.05, extract(epoch from min(a.expires_at) - clock_timestamp()))::float8 from public.approvals a
+    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending');
+end
+$$;
+
+
+--
+-- Name: FUNCTION next_expiry(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.next_expiry(p_organization uuid, p_conversation uuid) IS 'In how many seconds the next open question of a conversation expires; null when there is none.';
 
 
 --
@@ -3854,16 +3938,16 @@ COMMENT ON TABLE bus.spent IS 'What agents used today (UTC), by conversation and
 
 
 --
--- Name: over_limit(jsonb, text, text, bus.spent); Type: FUNCTION; Schema: bus; Owner: -
+-- Name: over_limit(jsonb, text, text, text[], bus.spent); Type: FUNCTION; Schema: bus; Owner: -
 --
 
-CREATE FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent) RETURNS text
+CREATE FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, p_keys text[], s bus.spent) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
   select format('%s may use %s %s %s a day', p_whose, l.value #>> '{}', replace(l.key, '_', ' '), case p_scope when 'conversation' then 'in one conversation' else 'in all' end)
   from jsonb_each(case when jsonb_typeof(p_limits -> p_scope) = 'object' then p_limits -> p_scope else '{}' end) l
-  where case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
+  where l.key = any (p_keys) and case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
     >= bus.as_number(l.value #>> '{}')
   limit 1
 $$;
@@ -4558,24 +4642,15 @@ declare
   k bus.calls;
   v_reads uuid[] := '{}';
   v_write uuid;
-  v_expires timestamptz;
+  v_agent uuid;
+  v_waits boolean := false;
 begin
-  -- Decided before the loop: it changes rows of public.approvals, whose trigger changes ours.
-  update public.approvals a set state = 'expired'
-  where a.organization_id = c.organization_id and a.id in (
-    select x.id from public.approvals x
-    where x.organization_id = c.organization_id and x.conversation_id = c.id and x.state = 'pending' and x.expires_at <= clock_timestamp()
-    -- Whoever decides at this very moment is first.
-    for update skip locked);
   for k in
     select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
   loop
     if k.state = 'asked' then
       -- Nothing to say before it is decided, unless the contact has written meanwhile.
-      if k.created_at > p_newest then
-        select least(v_expires, a.expires_at) into v_expires from public.approvals a
-        where a.organization_id = k.organization_id and a.message_id = k.message_id;
-      end if;
+      v_waits := v_waits or k.created_at > p_newest;
     elsif k.state = 'started' and k.effect <> 'read' then
       perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb(
         'outcome unknown: the call was interrupted and may have had its effect. Find out before calling it again.'::text));
@@ -4584,10 +4659,16 @@ begin
         when 'started' then 'interrupted: the conversation moved on' else 'not called: the conversation moved on before it began' end));
     elsif k.here then
       perform bus.make_call(c, k.message_id);
-    elsif k.effect = 'read' then
-      v_reads := v_reads || k.message_id;
+    elsif k.agent_id <> coalesce(v_agent, k.agent_id) then
+      -- Of an agent that the conversation was passed from: in the next step, with its own settings.
+      continue;
     else
-      v_write := coalesce(v_write, k.message_id);
+      v_agent := k.agent_id;
+      if k.effect = 'read' then
+        v_reads := v_reads || k.message_id;
+      else
+        v_write := coalesce(v_write, k.message_id);
+      end if;
     end if;
   end loop;
   -- What only reads goes together; what may change something goes alone, so that a crash leaves one in doubt at most.
@@ -4601,11 +4682,11 @@ begin
     end if;
     update bus.calls x set state = 'started'
     where x.organization_id = c.organization_id and x.conversation_id = c.id and x.message_id = any (v_reads);
-    return jsonb_build_object('calls', (
+    return jsonb_build_object('agent_id', v_agent, 'calls', (
       select jsonb_agg(jsonb_build_object('message_id', m.id, 'tool', m.content -> 'tool', 'arguments', coalesce(m.content -> 'data', m.content -> 'text')) order by m."timestamp", m.id)
       from public.messages m where m.organization_id = c.organization_id and m.id = any (v_reads)));
-  elsif v_expires is not null then
-    return jsonb_build_object('wait', greatest(0.05, extract(epoch from v_expires - clock_timestamp()))::float8, 'for', 'approval');
+  elsif v_waits then
+    return jsonb_build_object('wait', coalesce(bus.next_expiry(c.organization_id, c.id), 1), 'for', 'approval');
   end if;
   return '{}';
 end
@@ -4616,7 +4697,7 @@ $$;
 -- Name: FUNCTION settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone); Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON FUNCTION bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone) IS 'What is to be done about open calls: {"calls": [...]} to make now (marked as started), {"wait": seconds, "for": "approval"}, or {} for nothing. Calls that a dead worker left, that expired or that the conversation left behind get their results.';
+COMMENT ON FUNCTION bus.settle_calls(c public.conversations, p_agent uuid, p_newest timestamp with time zone) IS 'What is to be done about open calls: {"calls": [...], "agent_id"} to make now (marked as started), {"wait": seconds, "for": "approval"}, or {} for nothing. Calls that a dead worker left, that expired or that the conversation left behind get their results.';
 
 
 --
@@ -4675,7 +4756,7 @@ begin
     coalesce((u ->> 'reasoning')::bigint, 0), coalesce((u ->> 'audio_output')::bigint, 0), v_cost);
   if p_agent is not null and p_conversation is not null then
     insert into bus.spent as s (organization_id, day, agent_id, conversation_id, turns, tool_calls, tokens, cost)
-    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, 1, p_calls, v_tokens, coalesce(v_cost, 0)
+    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, (p_purpose = 'answer')::int, p_calls, v_tokens, coalesce(v_cost, 0)
     from (values (p_conversation), ('00000000-0000-0000-0000-000000000000'::uuid)) x (conversation_id)
     on conflict (organization_id, day, agent_id, conversation_id) do update set
       turns = s.turns + excluded.turns, tool_calls = s.tool_calls + excluded.tool_calls, tokens = s.tokens + excluded.tokens, cost = s.cost + excluded.cost;
@@ -4927,7 +5008,7 @@ begin
         'tool', (k.call -> 'tool') || jsonb_build_object('use_id', k.call ->> 'id', 'event', 'use', 'provider', 'local', 'offered', k.call ->> 'name', 'effect', k.call ->> 'effect'))
       || case when jsonb_typeof(k.call -> 'arguments') = 'object' then jsonb_build_object('type', 'data', 'kind', 'data', 'data', k.call -> 'arguments')
               else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(k.call ->> 'arguments', '')) end,
-      case when k.n = 1 then jsonb_build_object('model_state', p_turn -> 'state', 'said', p_turn ->> 'text') end,
+      case when k.n = 1 then jsonb_build_object('model_state', p_turn -> 'state', 'said', nullif(p_turn ->> 'text', '')) end,
       '{}', clock_timestamp())
     returning id into v_message;
     v_first := coalesce(v_first, v_message);
@@ -5340,15 +5421,17 @@ CREATE FUNCTION bus.store_result(p_organization uuid, p_message uuid, p_is_error
 declare
   u public.messages;
   v_content jsonb;
+  v_approved boolean;
 begin
-  delete from bus.calls k where k.organization_id = p_organization and k.message_id = p_message;
+  delete from bus.calls k where k.organization_id = p_organization and k.message_id = p_message returning k.approved into v_approved;
   if not found then
     -- Answered already, or taken back.
     return false;
   end if;
   select * into u from public.messages m where m.organization_id = p_organization and m.id = p_message;
   v_content := jsonb_build_object('version', '1', 'task', u.content -> 'task',
-    'tool', (u.content -> 'tool') || jsonb_build_object('event', 'result') || case when p_is_error then '{"is_error": true}'::jsonb else '{}' end)
+    'tool', (u.content -> 'tool') || jsonb_build_object('event', 'result') || case when p_is_error then '{"is_error": true}'::jsonb else '{}' end
+      || case when v_approved then '{"approved": true}'::jsonb else '{}' end)
     || case when jsonb_typeof(p_result) in ('object', 'array') then jsonb_build_object('type', 'data', 'kind', 'data', 'data', p_result)
             else jsonb_build_object('type', 'text', 'kind', 'text', 'text', coalesce(p_result #>> '{}', '')) end;
   insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
@@ -5698,6 +5781,9 @@ begin
       from public.agents x where x.organization_id = c.organization_id and x.id <> p_agent and bus.answers(x, c)), 'none');
   elsif a.id = p_agent then
     raise exception 'that is you';
+  end if;
+  if coalesce(p ->> 'note', '') <> '' then
+    perform bus.answer(c, p_agent, jsonb_build_array(jsonb_build_object('version', '1', 'type', 'text', 'kind', 'note', 'text', left(p ->> 'note', 4000))), 'internal');
   end if;
   update public.conversations x set extra = jsonb_build_object('assigned_agent_id', a.id) where x.organization_id = c.organization_id and x.id = c.id;
   return jsonb_strip_nulls(jsonb_build_object('passed_to', a.name, 'note', left(p ->> 'note', 4000)));
@@ -6441,8 +6527,7 @@ begin
   else
     perform bus.store_result(new.organization_id, new.message_id, true, to_jsonb(case new.state
       when 'refused' then 'a person refused this call' || coalesce(': ' || new.note, '')
-      when 'expired' then 'nobody approved this call in time; it was not made'
-      else 'this call was withdrawn; it was not made' end));
+      else 'nobody approved this call in time; it was not made' end));
   end if;
   if new.state in ('granted', 'refused') then
     perform bus.resume_run(new.organization_id, new.conversation_id);
@@ -6738,9 +6823,12 @@ begin
   if new is distinct from before then
     raise exception 'approvals: only state, note and decided_by can be changed' using errcode = '42501';
   end if;
+  if old.state <> 'pending' and new is distinct from old then
+    raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+  end if;
   if new.state is distinct from old.state then
-    if old.state <> 'pending' then
-      raise exception 'approvals.state: has been % since %', old.state, old.decided_at using errcode = '55000';
+    if new.state = 'expired' and current_setting('tidings.expiring', true) is distinct from 'on' then
+      raise exception 'approvals.state: can be granted or refused' using errcode = '42501';
     elsif new.state in ('granted', 'refused') and old.expires_at <= clock_timestamp() then
       raise exception 'approvals.state: the question expired at %', old.expires_at using errcode = '55000';
     elsif new.decided_by is not null
@@ -6885,16 +6973,26 @@ CREATE FUNCTION public.before_write_bindings() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  v_copies numeric;
 begin
   if not exists (select from public.agents a where a.organization_id = new.organization_id and a.id = new.agent_id and a.ai) then
     raise exception 'bindings.agent_id: organization % has no AI agent %', new.organization_id, new.agent_id using errcode = '23503';
   end if;
   if new.text_regex is not null then
-    -- Back-references are what makes matching slow beyond all bounds; everything else is linear in the text.
+    -- Back-references make matching slow beyond all bounds, and large counted repetitions the pattern itself, in every
+    -- connection that uses it; everything else is linear in the text.
     if length(new.text_regex) > 500 then
       raise exception 'bindings.text_regex: has % characters; 500 are the limit', length(new.text_regex) using errcode = '23514';
     elsif new.text_regex ~ '\\[1-9]' then
       raise exception 'bindings.text_regex: back-references (\1) are not supported' using errcode = '23514';
+    end if;
+    select exp(sum(ln(greatest(1, n)))) into v_copies
+    from (
+      select greatest(nullif(r[1], '')::numeric, nullif(r[2], '')::numeric) as n
+      from regexp_matches(new.text_regex, '\{([0-9]{0,9})[0-9]*,?([0-9]{0,9})[0-9]*\}', 'g') r) counted;
+    if v_copies > 1000 then
+      raise exception 'bindings.text_regex: the counted repetitions ({n}) multiply to more than 1000' using errcode = '23514';
     end if;
     begin
       perform 'x' ~* new.text_regex;
@@ -8451,7 +8549,7 @@ CREATE TABLE public.approvals (
     expires_at timestamp with time zone NOT NULL,
     decided_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT approvals_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'granted'::text, 'refused'::text, 'expired'::text, 'withdrawn'::text])))
+    CONSTRAINT approvals_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'granted'::text, 'refused'::text, 'expired'::text])))
 );
 
 
@@ -8473,7 +8571,7 @@ COMMENT ON COLUMN public.approvals.message_id IS 'The internal message that hold
 -- Name: COLUMN approvals.state; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.approvals.state IS 'pending, then granted or refused by a person, expired, or withdrawn because the conversation or its agent is gone.';
+COMMENT ON COLUMN public.approvals.state IS 'pending, then granted or refused by a person, or expired.';
 
 
 --
@@ -11300,6 +11398,13 @@ ALTER TABLE ONLY storage.uploads
 
 
 --
+-- Name: calls_agent; Type: INDEX; Schema: bus; Owner: -
+--
+
+CREATE INDEX calls_agent ON bus.calls USING btree (organization_id, agent_id);
+
+
+--
 -- Name: calls_message; Type: INDEX; Schema: bus; Owner: -
 --
 
@@ -11934,6 +12039,14 @@ CREATE TRIGGER write INSTEAD OF INSERT OR DELETE OR UPDATE ON public.api_keys FO
 --
 
 CREATE TRIGGER sweep AFTER DELETE ON storage.objects FOR EACH ROW EXECUTE FUNCTION storage.after_delete_on_objects();
+
+
+--
+-- Name: calls calls_organization_id_agent_id_fkey; Type: FK CONSTRAINT; Schema: bus; Owner: -
+--
+
+ALTER TABLE ONLY bus.calls
+    ADD CONSTRAINT calls_organization_id_agent_id_fkey FOREIGN KEY (organization_id, agent_id) REFERENCES public.agents(organization_id, id) ON DELETE CASCADE;
 
 
 --
@@ -12595,6 +12708,13 @@ REVOKE ALL ON FUNCTION bus.event_types() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION expire_questions(c public.conversations); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.expire_questions(c public.conversations) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION fail_unknown(p_organization uuid, p_task bigint, p_message uuid); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -12742,10 +12862,10 @@ REVOKE ALL ON FUNCTION bus.learn(p_organization uuid, p_learned jsonb) FROM PUBL
 
 
 --
--- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_conversation uuid, p_keys text[]) FROM PUBLIC;
 
 
 --
@@ -12798,6 +12918,13 @@ REVOKE ALL ON FUNCTION bus.mime_of(p_uri text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION next_expiry(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.next_expiry(p_organization uuid, p_conversation uuid) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION next_look(p_queue text, p_worker uuid); Type: ACL; Schema: bus; Owner: -
 --
 
@@ -12847,10 +12974,10 @@ REVOKE ALL ON FUNCTION bus.outdated(p_queue text, p_tasks jsonb) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent); Type: ACL; Schema: bus; Owner: -
+-- Name: FUNCTION over_limit(p_limits jsonb, p_whose text, p_scope text, p_keys text[], s bus.spent); Type: ACL; Schema: bus; Owner: -
 --
 
-REVOKE ALL ON FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, s bus.spent) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, p_keys text[], s bus.spent) FROM PUBLIC;
 
 
 --

@@ -97,6 +97,21 @@ $$;
 comment on function bus.hand_over(public.conversations, uuid, text, text, boolean) is
   'Asks for a person: conversations.extra.handoff, an internal message and a log entry say why. With p_pause the agent is silent from now on.';
 
+create or replace function bus.wake_for_media(p_organization uuid, p_conversation uuid) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update bus.tasks t set run_at = clock_timestamp(), waits_for = null
+  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and t.waits_for = 'media' and t.worker is null;
+  if found then
+    perform bus.ring('agent');
+  end if;
+end
+$$;
+comment on function bus.wake_for_media(uuid, uuid) is
+  'A file is there, or will not come: who waits for it looks. The caller has the conversation locked, as whoever decides to wait has.';
+
 create or replace function bus.lock_conversation(p_organization uuid, p_conversation uuid) returns boolean
 language plpgsql
 set search_path = ''
@@ -138,8 +153,13 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update bus.tasks t set run_at = clock_timestamp()
-  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and t.waits_for = 'remote' and t.worker is null;
+  -- Behind a step that is just ending: its successor is another row, which only a later look finds.
+  perform 1 from public.conversations c where c.organization_id = p_organization and c.id = p_conversation for no key update;
+  update bus.tasks t set
+    run_at = case when t.worker is null then clock_timestamp() else t.run_at end,
+    -- Whoever is asking at this moment asks once more.
+    waits_for = case when t.worker is null then t.waits_for else 'recall' end
+  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and (t.waits_for = 'remote' or t.worker is not null);
   if found then
     perform bus.ring('agent');
   end if;

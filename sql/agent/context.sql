@@ -167,7 +167,14 @@ begin
   end if;
   v_wait := bus.waits_for_media(p_organization, p_conversation);
   if v_wait > 0 then
-    return jsonb_build_object('wait', v_wait, 'for', 'media');
+    -- Whoever brings the file locks the conversation as well: it cannot come unnoticed between the look and the wait.
+    if not bus.lock_conversation(p_organization, p_conversation) then
+      return jsonb_build_object('wait', 0.05);
+    end if;
+    v_wait := bus.waits_for_media(p_organization, p_conversation);
+    if v_wait > 0 then
+      return jsonb_build_object('wait', v_wait, 'for', 'media');
+    end if;
   end if;
   select * into address from public.contacts_addresses
   where organization_id = p_organization and service = c.service and contacts_addresses.address = coalesce(c.contact_address, newest.contact_address);

@@ -134,7 +134,8 @@ begin
       perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
       continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
-      perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));
+      perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end,
+        case when t.waits_for = 'recall' then 0 else coalesce(r.after, 0) end);
       continue;
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(

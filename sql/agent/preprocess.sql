@@ -69,10 +69,15 @@ declare
   v_conversation uuid;
 begin
   for r in
-    select * from jsonb_to_recordset(p_results) as x (
+    -- Conversations in one order, as all do who lock several.
+    select x.*, m.conversation_id from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      message_id uuid, was text, artifacts jsonb, usage jsonb) order by x.organization_id, x.key
+      message_id uuid, was text, artifacts jsonb, usage jsonb)
+    left join public.messages m on m.organization_id = x.organization_id and m.id = x.key::uuid
+    order by x.organization_id, m.conversation_id, x.key
   loop
+    v_conversation := r.conversation_id;
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = v_conversation for no key update;
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
@@ -84,16 +89,11 @@ begin
     update public.messages m set
       content = case when jsonb_array_length(coalesce(r.artifacts, '[]')) > 0 then jsonb_build_object('artifacts', r.artifacts) else m.content end,
       status = jsonb_build_object('preprocessed', clock_timestamp())
-    where m.organization_id = r.organization_id and m.id = r.key::uuid and (r.was is null or m.content #>> '{file,uri}' = r.was)
-    returning m.conversation_id into v_conversation;
+    where m.organization_id = r.organization_id and m.id = r.key::uuid and (r.was is null or m.content #>> '{file,uri}' = r.was);
     if r.error is not null then
       perform bus.log_message(r.organization_id, r.key::uuid, 'warning', 'preprocess', 'a file could not be read: ' || left(r.error, 500), null);
     end if;
-    update bus.tasks t set run_at = clock_timestamp(), waits_for = null
-    where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = v_conversation::text and t.waits_for = 'media' and t.worker is null;
-    if found then
-      perform bus.ring('agent');
-    end if;
+    perform bus.wake_for_media(r.organization_id, v_conversation);
   end loop;
 end
 $$;

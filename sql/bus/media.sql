@@ -39,11 +39,16 @@ declare
   conversation uuid;
 begin
   for r in
-    select * from jsonb_to_recordset(p_results) as x (
+    -- Conversations in one order, as all do who lock several.
+    select x.*, m.conversation_id from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
+      message_id uuid, was text, file jsonb)
+    left join public.messages m on m.organization_id = x.organization_id and m.id = x.message_id
+    order by x.organization_id, m.conversation_id, x.message_id
   loop
-    select t.subject::uuid into conversation from bus.tasks t
+    conversation := r.conversation_id;
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = conversation for no key update;
+    perform 1 from bus.tasks t
     where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt);
     continue when not found;
     if r.file is not null then
@@ -63,12 +68,7 @@ begin
     end if;
     if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
       -- Whoever waits to answer looks whether there is more to wait for.
-      select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
-      update bus.tasks t set run_at = clock_timestamp(), waits_for = null
-      where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
-      if found then
-        perform bus.ring('agent');
-      end if;
+      perform bus.wake_for_media(r.organization_id, conversation);
     end if;
   end loop;
 end
