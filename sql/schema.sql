@@ -454,7 +454,14 @@ begin
   end if;
   v_wait := bus.waits_for_media(p_organization, p_conversation);
   if v_wait > 0 then
-    return jsonb_build_object('wait', v_wait, 'for', 'media');
+    -- Whoever brings the file locks the conversation as well: it cannot come unnoticed between the look and the wait.
+    if not bus.lock_conversation(p_organization, p_conversation) then
+      return jsonb_build_object('wait', 0.05);
+    end if;
+    v_wait := bus.waits_for_media(p_organization, p_conversation);
+    if v_wait > 0 then
+      return jsonb_build_object('wait', v_wait, 'for', 'media');
+    end if;
   end if;
   select * into address from public.contacts_addresses
   where organization_id = p_organization and service = c.service and contacts_addresses.address = coalesce(c.contact_address, newest.contact_address);
@@ -2358,7 +2365,8 @@ begin
       perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
       continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
-      perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end, coalesce(r.after, 0));
+      perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end,
+        case when t.waits_for = 'recall' then 0 else coalesce(r.after, 0) end);
       continue;
     end if;
     perform bus.finish(jsonb_build_array(jsonb_build_object(
@@ -2566,11 +2574,16 @@ declare
   conversation uuid;
 begin
   for r in
-    select * from jsonb_to_recordset(p_results) as x (
+    -- Conversations in one order, as all do who lock several.
+    select x.*, m.conversation_id from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      message_id uuid, was text, file jsonb) order by x.organization_id, x.message_id
+      message_id uuid, was text, file jsonb)
+    left join public.messages m on m.organization_id = x.organization_id and m.id = x.message_id
+    order by x.organization_id, m.conversation_id, x.message_id
   loop
-    select t.subject::uuid into conversation from bus.tasks t
+    conversation := r.conversation_id;
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = conversation for no key update;
+    perform 1 from bus.tasks t
     where (t.organization_id, t.queue, t.key, t.id, t.attempt) = (r.organization_id, r.queue, r.key, r.id, r.attempt);
     continue when not found;
     if r.file is not null then
@@ -2590,12 +2603,7 @@ begin
     end if;
     if r.message_id is not null and coalesce(r.outcome, 'done') <> 'retry' then
       -- Whoever waits to answer looks whether there is more to wait for.
-      select m.conversation_id into conversation from public.messages m where m.organization_id = r.organization_id and m.id = r.message_id;
-      update bus.tasks t set run_at = clock_timestamp(), waits_for = null
-      where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = conversation::text and t.waits_for = 'media' and t.worker is null;
-      if found then
-        perform bus.ring('agent');
-      end if;
+      perform bus.wake_for_media(r.organization_id, conversation);
     end if;
   end loop;
 end
@@ -2622,10 +2630,15 @@ declare
   v_conversation uuid;
 begin
   for r in
-    select * from jsonb_to_recordset(p_results) as x (
+    -- Conversations in one order, as all do who lock several.
+    select x.*, m.conversation_id from jsonb_to_recordset(p_results) as x (
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
-      message_id uuid, was text, artifacts jsonb, usage jsonb) order by x.organization_id, x.key
+      message_id uuid, was text, artifacts jsonb, usage jsonb)
+    left join public.messages m on m.organization_id = x.organization_id and m.id = x.key::uuid
+    order by x.organization_id, m.conversation_id, x.key
   loop
+    v_conversation := r.conversation_id;
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = v_conversation for no key update;
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
@@ -2637,16 +2650,11 @@ begin
     update public.messages m set
       content = case when jsonb_array_length(coalesce(r.artifacts, '[]')) > 0 then jsonb_build_object('artifacts', r.artifacts) else m.content end,
       status = jsonb_build_object('preprocessed', clock_timestamp())
-    where m.organization_id = r.organization_id and m.id = r.key::uuid and (r.was is null or m.content #>> '{file,uri}' = r.was)
-    returning m.conversation_id into v_conversation;
+    where m.organization_id = r.organization_id and m.id = r.key::uuid and (r.was is null or m.content #>> '{file,uri}' = r.was);
     if r.error is not null then
       perform bus.log_message(r.organization_id, r.key::uuid, 'warning', 'preprocess', 'a file could not be read: ' || left(r.error, 500), null);
     end if;
-    update bus.tasks t set run_at = clock_timestamp(), waits_for = null
-    where t.organization_id = r.organization_id and t.queue = 'agent' and t.key = v_conversation::text and t.waits_for = 'media' and t.worker is null;
-    if found then
-      perform bus.ring('agent');
-    end if;
+    perform bus.wake_for_media(r.organization_id, v_conversation);
   end loop;
 end
 $$;
@@ -2807,7 +2815,7 @@ COMMENT ON COLUMN bus.tasks.held_since IS 'Since when a send with an unknown out
 -- Name: COLUMN tasks.waits_for; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. agent: media, approval, or remote (a task of another agent). Its end makes the task due.';
+COMMENT ON COLUMN bus.tasks.waits_for IS 'dispatch: the upload that must be done first, as storage.upload_key names it. agent: media, approval, or remote (a task of another agent; recall while that is being asked and has called). Its end makes the task due.';
 
 
 --
@@ -4324,8 +4332,13 @@ CREATE FUNCTION bus.resume_remote(p_organization uuid, p_conversation uuid) RETU
     SET search_path TO ''
     AS $$
 begin
-  update bus.tasks t set run_at = clock_timestamp()
-  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and t.waits_for = 'remote' and t.worker is null;
+  -- Behind a step that is just ending: its successor is another row, which only a later look finds.
+  perform 1 from public.conversations c where c.organization_id = p_organization and c.id = p_conversation for no key update;
+  update bus.tasks t set
+    run_at = case when t.worker is null then clock_timestamp() else t.run_at end,
+    -- Whoever is asking at this moment asks once more.
+    waits_for = case when t.worker is null then t.waits_for else 'recall' end
+  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and (t.waits_for = 'remote' or t.worker is not null);
   if found then
     perform bus.ring('agent');
   end if;
@@ -6005,6 +6018,31 @@ $$;
 --
 
 COMMENT ON FUNCTION bus.wake(p_queue text, p_worker uuid) IS 'Says that this loop looks by itself for the next two seconds.';
+
+
+--
+-- Name: wake_for_media(uuid, uuid); Type: FUNCTION; Schema: bus; Owner: -
+--
+
+CREATE FUNCTION bus.wake_for_media(p_organization uuid, p_conversation uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update bus.tasks t set run_at = clock_timestamp(), waits_for = null
+  where t.organization_id = p_organization and t.queue = 'agent' and t.key = p_conversation::text and t.waits_for = 'media' and t.worker is null;
+  if found then
+    perform bus.ring('agent');
+  end if;
+end
+$$;
+
+
+--
+-- Name: FUNCTION wake_for_media(p_organization uuid, p_conversation uuid); Type: COMMENT; Schema: bus; Owner: -
+--
+
+COMMENT ON FUNCTION bus.wake_for_media(p_organization uuid, p_conversation uuid) IS 'A file is there, or will not come: who waits for it looks. The caller has the conversation locked, as whoever decides to wait has.';
 
 
 --
@@ -13370,6 +13408,13 @@ REVOKE ALL ON FUNCTION bus.waits_for_media(p_organization uuid, p_conversation u
 --
 
 REVOKE ALL ON FUNCTION bus.wake(p_queue text, p_worker uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION wake_for_media(p_organization uuid, p_conversation uuid); Type: ACL; Schema: bus; Owner: -
+--
+
+REVOKE ALL ON FUNCTION bus.wake_for_media(p_organization uuid, p_conversation uuid) FROM PUBLIC;
 
 
 --

@@ -49,12 +49,18 @@ declare
   v_first uuid;
   v_id uuid;
   v_content jsonb;
+  v_thread text;
 begin
+  if c.service not in ('whatsapp', 'instagram', 'local') then
+    -- Where channels have threads, the answer goes into that of the newest question.
+    select m.thread_id into v_thread from public.messages m
+    where m.organization_id = c.organization_id and m.conversation_id = c.id and m.direction = 'incoming' order by m."timestamp" desc, m.id desc limit 1;
+  end if;
   for v_content in select x from jsonb_array_elements(p_contents) x loop
     -- The database's clock: each is a little later than the one before.
     insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
-                                 group_address, content, extra, status, "timestamp")
-    values (c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
+                                 group_address, thread_id, content, extra, status, "timestamp")
+    values (c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address, v_thread,
       bus.complete_content(c.organization_id, v_content), p_extra, case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
       clock_timestamp())
     returning id into v_id;

@@ -88,7 +88,13 @@ begin
     end if;
   end if;
   if r.usage is not null then
-    perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
+    begin
+      perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
+    exception when data_exception or integrity_constraint_violation then
+      -- What cannot be booked (a price that is none) must not cost the answer.
+      insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+      values (c.organization_id, c.organization_address, 'error', 'usage', c.service, 'a call of a model could not be booked: ' || left(sqlerrm, 500), r.usage);
+    end;
   end if;
   if r.error is not null and (r.outcome = 'dead' or (r.outcome = 'retry' and t.version = r.version and t.attempt = 5)) then
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)

@@ -364,7 +364,7 @@ async fn who_writes_again_while_the_other_agent_works_gets_one_answer() {
 async fn who_writes_again_while_the_other_agent_is_asked_gets_one_answer_to_both() {
     let world = World::new().await;
     elsewhere(&world, json!({})).await;
-    world.sandbox.script(vec![Turn { think_ms: Some(1000), ..Turn::says("a taxi comes") }, Turn::says("a large taxi comes")]);
+    world.sandbox.script(vec![Turn { think_ms: Some(5000), ..Turn::says("a taxi comes") }, Turn::says("a large taxi comes")]);
     let _process = world.serve().await;
     say(&world, "a taxi, please").await;
     eventually("it is asked", || async { world.sandbox.asked().len() == 1 }).await;

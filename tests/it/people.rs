@@ -358,3 +358,42 @@ async fn w35_a_group_is_answered_in_the_group_and_its_members_have_names() {
     let (first, second) = ("<from name=\"Contact 549\">hi all</from>", "<from name=\"Contact 550\">me too</from>");
     assert_eq!(told(&asked[1]), [("user", first), ("assistant", "Hello, all."), ("user", second)]);
 }
+
+#[tokio::test]
+async fn w26_a_takeover_within_the_quiet_before_the_first_thought_counts() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    world.execute("update public.organizations set extra = '{\"response_delay_seconds\": 1}'", &[]).await;
+    let _process = world.serve().await;
+    say(world, "549", "hello").await;
+    world.until("the run waits for the burst to end", "select count(*) = 1 from bus.tasks where queue = 'agent'").await;
+    stage.ana_writes("549", "I am Ana").await;
+    settled(world, 1).await;
+    assert_eq!(answers(world).await, ["I am Ana"]);
+    assert!(world.sandbox.asked().is_empty());
+}
+
+#[tokio::test]
+async fn w35_an_answer_stays_in_the_thread_of_its_question() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let organization: Uuid = world.value("select id from public.organizations", &[]).await;
+    world.execute("insert into public.organizations_addresses (organization_id, service, address) values ($1, 'slack', 'team')", &[&organization]).await;
+    let _process = world.serve_parts(&["--only", "http,agent"], world.port()).await;
+    let sql = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, thread_id, content)
+        values ($1, 'team', 'U1', 'slack', 'incoming', 'thread-7', $2)";
+    world.execute(sql, &[&organization, &text_content("hello")]).await;
+    world.until("it is answered there", "select count(*) = 1 from public.messages where direction = 'outgoing' and thread_id = 'thread-7'").await;
+}
+
+#[tokio::test]
+async fn w37_what_cannot_be_booked_does_not_cost_the_answer() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    world.execute("insert into billing.costs (provider, product, pricing) values ('custom', 'sandbox', '{\"input\": \"cheap\"}')", &[]).await;
+    let _process = world.serve().await;
+    say(world, "549", "hello").await;
+    settled(world, 1).await;
+    assert_eq!(answers(world).await, ["You said: hello"]);
+    assert_eq!(world.count("public.logs where category = 'usage'").await, 1);
+}
