@@ -138,13 +138,13 @@ create table bus.spent (
   day date not null,
   agent_id uuid not null,
   conversation_id uuid not null,
-  turns bigint not null default 0,
-  tool_calls bigint not null default 0,
-  tokens bigint not null default 0,
+  turns numeric not null default 0,
+  tool_calls numeric not null default 0,
+  tokens numeric not null default 0,
   cost numeric not null default 0,
   primary key (organization_id, day, agent_id, conversation_id)
 ) with (fillfactor = 70);
-comment on table bus.spent is 'What agents used today (UTC), by conversation and, under the nil conversation, in all: what limits are judged by.';
+comment on table bus.spent is 'What agents used each day (UTC) in each conversation: what limits are judged by. Kept for a week.';
 
 create schema if not exists billing;
 comment on schema billing is 'Plans, prices and usage.';

@@ -449,8 +449,15 @@ begin
   select * into o from public.organizations where id = p_organization;
   select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
   select * into newest from public.messages where organization_id = p_organization and id = p_message;
+  if newest.id is null then
+    -- The message that asked is gone: the one before it counts.
+    select * into newest from public.messages m
+    where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'incoming'
+    order by m."timestamp" desc, m.id desc limit 1;
+  end if;
   if c.id is null or newest.id is null then
-    return jsonb_build_object('gate', 'the conversation or its message is gone');
+    delete from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation;
+    return jsonb_build_object('gate', 'the conversation or its messages are gone');
   end if;
   v_wait := bus.waits_for_media(p_organization, p_conversation);
   if v_wait > 0 then
@@ -486,6 +493,13 @@ begin
     end if;
   end if;
   if v_gate is not null then
+    if exists (
+      select from bus.calls k
+      where k.organization_id = p_organization and k.conversation_id = p_conversation and k.approved and k.state = 'ready') then
+      -- What a person has granted is made when the agent may act again.
+      return jsonb_build_object('for', 'approval', 'wait', greatest(1, coalesce(
+        extract(epoch from bus.as_time(c.extra ->> 'paused') + bus.pause_of(o.extra) - clock_timestamp()), 600))::float8);
+    end if;
     return jsonb_build_object('gate', v_gate);
   end if;
 
@@ -866,12 +880,18 @@ declare
   v_first uuid;
   v_id uuid;
   v_content jsonb;
+  v_thread text;
 begin
+  if c.service not in ('whatsapp', 'instagram', 'local') then
+    -- Where channels have threads, the answer goes into that of the newest question.
+    select m.thread_id into v_thread from public.messages m
+    where m.organization_id = c.organization_id and m.conversation_id = c.id and m.direction = 'incoming' order by m."timestamp" desc, m.id desc limit 1;
+  end if;
   for v_content in select x from jsonb_array_elements(p_contents) x loop
     -- The database's clock: each is a little later than the one before.
     insert into public.messages (organization_id, conversation_id, direction, agent_id, contact_address, service, organization_address,
-                                 group_address, content, extra, status, "timestamp")
-    values (c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address,
+                                 group_address, thread_id, content, extra, status, "timestamp")
+    values (c.organization_id, c.id, p_direction, p_agent, c.contact_address, c.service, c.organization_address, c.group_address, v_thread,
       bus.complete_content(c.organization_id, v_content), p_extra, case when p_direction = 'outgoing' then jsonb_build_object('pending', now()) else '{}' end,
       clock_timestamp())
     returning id into v_id;
@@ -2061,15 +2081,24 @@ COMMENT ON FUNCTION bus.complete_messages(p_events jsonb) IS 'What was imported 
 --
 
 CREATE FUNCTION bus.conversation_with(c public.conversations, p_contact text) RETURNS public.conversations
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-  select x from public.conversations x
-  where x.organization_id = c.organization_id and x.service = c.service and x.status = 'active' and x.group_address is null
-    and (x.contact_address = bus.digits(p_contact) or exists (
-      select from public.contacts_addresses a
-      where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address and a.extra ->> 'phone_number' = bus.digits(p_contact)))
-  order by x.organization_address = c.organization_address desc, x.updated_at desc limit 1
+declare
+  x public.conversations;
+  v_addresses text[] := array[bus.digits(p_contact)];
+begin
+  if c.service = 'whatsapp' then
+    v_addresses := v_addresses || array(
+      select a.address from public.contacts_addresses a
+      where a.organization_id = c.organization_id and a.service = 'whatsapp' and a.extra ->> 'phone_number' = bus.digits(p_contact) limit 10);
+  end if;
+  select * into x from public.conversations y
+  where y.organization_id = c.organization_id and y.service = c.service and y.status = 'active' and y.group_address is null
+    and y.contact_address = any (v_addresses)
+  order by y.organization_address = c.organization_address desc, y.updated_at desc limit 1;
+  return x;
+end
 $$;
 
 
@@ -2359,11 +2388,6 @@ begin
       -- Outdated, or interrupted: the next step begins anew, when the burst is over.
       perform bus.set_aside(r.organization_id, r.key, r.id, null, greatest(0, extract(epoch from t.due_at - clock_timestamp()))::float8);
       continue;
-    elsif coalesce(r.outcome, 'done') = 'done' and not v_again and r.after is null
-      and bus.next_expiry(r.organization_id, r.key::uuid) is not null then
-      -- Questions are open: the run comes back when the first of them expires.
-      perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
-      continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
       perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end,
         case when t.waits_for = 'recall' then 0 else coalesce(r.after, 0) end);
@@ -2372,6 +2396,11 @@ begin
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    -- Where questions are open, the run comes back when the first of them expires, however it ended now.
+    insert into bus.tasks (queue, organization_id, key, subject, single, run_at, waits_for)
+    select 'agent', r.organization_id, r.key, t.subject, true, clock_timestamp() + make_interval(secs => x.seconds), 'approval'
+    from bus.next_expiry(r.organization_id, r.key::uuid) x (seconds) where x.seconds is not null
+    on conflict (organization_id, queue, key) where single do nothing;
   end loop;
 end
 $$;
@@ -2861,6 +2890,7 @@ begin
   update bus.calls k set state = 'ready'
   where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'started'
     and k.message_id::text in (select jsonb_array_elements_text(r.unstarted));
+  again := again or found;
 
   if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null or r.forget is not null) then
     select * into o from public.organizations where id = c.organization_id;
@@ -2898,7 +2928,13 @@ begin
     end if;
   end if;
   if r.usage is not null then
-    perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
+    begin
+      perform bus.spend(c.organization_id, c.id, v_first, r.agent_id, 'answer', r.usage, coalesce(jsonb_array_length(r.turn -> 'calls'), 0));
+    exception when data_exception or integrity_constraint_violation then
+      -- What cannot be booked (a price that is none) must not cost the answer.
+      insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
+      values (c.organization_id, c.organization_address, 'error', 'usage', c.service, 'a call of a model could not be booked: ' || left(sqlerrm, 500), r.usage);
+    end;
   end if;
   if r.error is not null and (r.outcome = 'dead' or (r.outcome = 'retry' and t.version = r.version and t.attempt = 5)) then
     insert into public.logs (organization_id, organization_address, level, category, service, message, metadata)
@@ -2939,6 +2975,7 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       agent_id uuid, summary text, until timestamptz, since text, fresh text, usage jsonb) order by x.organization_id, x.key
   loop
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = r.key::uuid for no key update;
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;
@@ -3371,29 +3408,29 @@ CREATE FUNCTION bus.limit_reached(o public.organizations, a public.agents, p_con
     AS $$
 declare
   s bus.spent;
-  v_nil constant uuid := '00000000-0000-0000-0000-000000000000';
   v_day date := (now() at time zone 'utc')::date;
-  v_key uuid;
+  v_limits jsonb;
+  v_scope text;
   reached text;
 begin
-  if not coalesce(o.extra ? 'limits', false) and not coalesce(a.extra ? 'limits', false) then
-    return null;
-  end if;
-  foreach v_key in array array[p_conversation, v_nil] loop
-    select * into s from bus.spent x where (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, a.id, v_key);
-    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
-    if reached is not null then
-      return reached;
+  foreach v_scope in array '{conversation,day}'::text[] loop
+    v_limits := a.extra -> 'limits';
+    if v_limits ? v_scope then
+      select o.id, v_day, a.id, p_conversation, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
+      from bus.spent x
+      where (x.organization_id, x.day, x.agent_id) = (o.id, v_day, a.id) and (v_scope = 'day' or x.conversation_id = p_conversation);
+      reached := bus.over_limit(v_limits, 'the agent', v_scope, p_keys, s);
     end if;
-    select o.id, v_day, v_nil, v_key, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
-    from public.agents g join bus.spent x on (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, g.id, v_key)
-    where g.organization_id = o.id;
-    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
-    if reached is not null then
-      return reached;
+    v_limits := o.extra -> 'limits';
+    if reached is null and v_limits ? v_scope then
+      select o.id, v_day, a.id, p_conversation, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
+      from bus.spent x
+      where (x.organization_id, x.day) = (o.id, v_day) and (v_scope = 'day' or x.conversation_id = p_conversation);
+      reached := bus.over_limit(v_limits, 'the organization', v_scope, p_keys, s);
     end if;
+    exit when reached is not null;
   end loop;
-  return null;
+  return reached;
 end
 $$;
 
@@ -3618,13 +3655,14 @@ CREATE FUNCTION bus.next_expiry(p_organization uuid, p_conversation uuid) RETURN
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
+declare
+  v_first timestamptz;
 begin
-  if not exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
-    return null;
+  if exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
+    select min(a.expires_at) into v_first from public.approvals a
+    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending';
   end if;
-  return (
-    select greatest(0.05, extract(epoch from min(a.expires_at) - clock_timestamp()))::float8 from public.approvals a
-    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending');
+  return case when v_first is not null then greatest(0.05, extract(epoch from v_first - clock_timestamp())) end;
 end
 $$;
 
@@ -3930,9 +3968,9 @@ CREATE TABLE bus.spent (
     day date NOT NULL,
     agent_id uuid NOT NULL,
     conversation_id uuid NOT NULL,
-    turns bigint DEFAULT 0 NOT NULL,
-    tool_calls bigint DEFAULT 0 NOT NULL,
-    tokens bigint DEFAULT 0 NOT NULL,
+    turns numeric DEFAULT 0 NOT NULL,
+    tool_calls numeric DEFAULT 0 NOT NULL,
+    tokens numeric DEFAULT 0 NOT NULL,
     cost numeric DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='70');
@@ -3942,7 +3980,7 @@ WITH (fillfactor='70');
 -- Name: TABLE spent; Type: COMMENT; Schema: bus; Owner: -
 --
 
-COMMENT ON TABLE bus.spent IS 'What agents used today (UTC), by conversation and, under the nil conversation, in all: what limits are judged by.';
+COMMENT ON TABLE bus.spent IS 'What agents used each day (UTC) in each conversation: what limits are judged by. Kept for a week.';
 
 
 --
@@ -3955,7 +3993,7 @@ CREATE FUNCTION bus.over_limit(p_limits jsonb, p_whose text, p_scope text, p_key
     AS $$
   select format('%s may use %s %s %s a day', p_whose, l.value #>> '{}', replace(l.key, '_', ' '), case p_scope when 'conversation' then 'in one conversation' else 'in all' end)
   from jsonb_each(case when jsonb_typeof(p_limits -> p_scope) = 'object' then p_limits -> p_scope else '{}' end) l
-  where l.key = any (p_keys) and case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
+  where l.key = any (p_keys) and coalesce(case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end, 0)
     >= bus.as_number(l.value #>> '{}')
   limit 1
 $$;
@@ -4039,7 +4077,8 @@ begin
     select from public.messages m
     join public.organizations o on o.id = m.organization_id
     where m.organization_id = p_organization and m.id = p_message and m.content ->> 'type' = 'file' and m.direction <> 'internal'
-      and not m.content ? 'artifacts' and not m.status ? 'preprocessed' and not m.status ? 'deleted'
+      -- Nothing is asked about what was imported.
+      and m.status ?| '{pending,standby}' and not m.content ? 'artifacts' and not m.status ? 'preprocessed' and not m.status ? 'deleted'
       and storage.name_of(m.content #>> '{file,uri}') is not null
       and case o.extra #>> '{media_preprocessing,mode}'
         when 'active' then bus.reader_of(m.content ->> 'kind', m.content #>> '{file,mime_type}') is not null
@@ -4661,7 +4700,10 @@ begin
   for k in
     select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
   loop
-    if k.state = 'asked' then
+    if k.state = 'asked' and not exists (
+      select from public.approvals a where a.organization_id = k.organization_id and a.message_id = k.message_id and a.state = 'pending') then
+      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb('not called: the question whether it may be was withdrawn'::text));
+    elsif k.state = 'asked' then
       -- Nothing to say before it is decided, unless the contact has written meanwhile.
       v_waits := v_waits or k.created_at > p_newest;
     elsif k.state = 'started' and k.effect <> 'read' then
@@ -4758,19 +4800,24 @@ CREATE FUNCTION bus.spend(p_organization uuid, p_conversation uuid, p_message uu
     SET search_path TO ''
     AS $$
 declare
-  v_cost numeric := bus.cost(u ->> 'provider', u ->> 'model', u);
-  v_tokens bigint := coalesce((u ->> 'input')::bigint, 0) + coalesce((u ->> 'output')::bigint, 0);
+  n jsonb := '{}';
+  k text;
+  v_cost numeric;
 begin
+  -- Whatever a model's server says it counted.
+  foreach k in array '{input,cache_read,cache_write,audio_input,output,reasoning,audio_output}'::text[] loop
+    n := n || jsonb_build_object(k, greatest(0, least(1000000000000, trunc(coalesce(bus.as_number(u ->> k), 0)))));
+  end loop;
+  v_cost := bus.cost(u ->> 'provider', u ->> 'model', n);
   insert into public.usage (organization_id, conversation_id, message_id, agent_id, purpose, provider, model, billable, input_tokens, cache_read_tokens,
     cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, cost)
   values (p_organization, p_conversation, p_message, p_agent, p_purpose, coalesce(u ->> 'provider', 'custom'), coalesce(u ->> 'model', ''),
-    coalesce((u ->> 'billable')::boolean, false), coalesce((u ->> 'input')::bigint, 0), coalesce((u ->> 'cache_read')::bigint, 0),
-    coalesce((u ->> 'cache_write')::bigint, 0), coalesce((u ->> 'audio_input')::bigint, 0), coalesce((u ->> 'output')::bigint, 0),
-    coalesce((u ->> 'reasoning')::bigint, 0), coalesce((u ->> 'audio_output')::bigint, 0), v_cost);
+    u -> 'billable' = 'true', (n ->> 'input')::bigint, (n ->> 'cache_read')::bigint, (n ->> 'cache_write')::bigint, (n ->> 'audio_input')::bigint,
+    (n ->> 'output')::bigint, (n ->> 'reasoning')::bigint, (n ->> 'audio_output')::bigint, v_cost);
   if p_agent is not null and p_conversation is not null then
     insert into bus.spent as s (organization_id, day, agent_id, conversation_id, turns, tool_calls, tokens, cost)
-    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, (p_purpose = 'answer')::int, p_calls, v_tokens, coalesce(v_cost, 0)
-    from (values (p_conversation), ('00000000-0000-0000-0000-000000000000'::uuid)) x (conversation_id)
+    values (p_organization, (now() at time zone 'utc')::date, p_agent, p_conversation, (p_purpose = 'answer')::int, p_calls,
+      (n ->> 'input')::bigint + (n ->> 'output')::bigint, coalesce(v_cost, 0))
     on conflict (organization_id, day, agent_id, conversation_id) do update set
       turns = s.turns + excluded.turns, tool_calls = s.tool_calls + excluded.tool_calls, tokens = s.tokens + excluded.tokens, cost = s.cost + excluded.cost;
   end if;
@@ -5717,10 +5764,11 @@ begin
   return jsonb_build_object('contacts', coalesce((
     select jsonb_agg(to_jsonb(x)) from (
       select coalesce(k.name, a.extra ->> 'name') as name, a.address as contact_address, a.extra ->> 'phone_number' as phone_number
-      from public.contacts_addresses a
+      -- A look through an address book, not through a telephone directory: others wait behind us.
+      from (
+        select * from public.contacts_addresses b where b.organization_id = c.organization_id and b.service = c.service limit 50000) a
       left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
-      where a.organization_id = c.organization_id and a.service = c.service
-        and (strpos(lower(coalesce(k.name, '')), lower(v_what)) > 0 or strpos(lower(coalesce(a.extra ->> 'name', '')), lower(v_what)) > 0
+      where (strpos(lower(coalesce(k.name, '')), lower(v_what)) > 0 or strpos(lower(coalesce(a.extra ->> 'name', '')), lower(v_what)) > 0
           or (bus.digits(v_what) ~ '^[0-9]{3,}$' and (strpos(a.address, bus.digits(v_what)) > 0 or strpos(coalesce(a.extra ->> 'phone_number', ''), bus.digits(v_what)) > 0)))
       order by 1, 2 limit 20) x), '[]'));
 end
@@ -6085,6 +6133,33 @@ COMMENT ON FUNCTION public.address_of(p_organization uuid, p_service public.serv
 
 
 --
+-- Name: after_delete_on_approvals(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.after_delete_on_approvals() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- Not where the conversation or the call itself is going.
+  if exists (select from public.conversations c where c.organization_id = old.organization_id and c.id = old.conversation_id)
+    and exists (select from public.messages m where m.organization_id = old.organization_id and m.id = old.message_id) then
+    perform bus.store_result(old.organization_id, old.message_id, true, to_jsonb('not called: the question whether it may be was withdrawn'::text));
+    perform bus.resume_run(old.organization_id, old.conversation_id);
+  end if;
+  return null;
+end
+$$;
+
+
+--
+-- Name: FUNCTION after_delete_on_approvals(); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.after_delete_on_approvals() IS 'A question that is deleted, by whatever road, does not keep its run waiting.';
+
+
+--
 -- Name: after_delete_on_organizations(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -6201,8 +6276,12 @@ begin
       version = t.version + 1,
       subject = excluded.subject,
       due_at = excluded.due_at,
+      -- For who waited for something else, the burst begins now.
+      created_at = case when t.worker is null and t.waits_for is not null then moment else t.created_at end,
+      waits_for = case when t.worker is null then null else t.waits_for end,
       -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
       run_at = case when t.worker is not null and t.run_at > moment then t.run_at
+                    when t.waits_for is not null then excluded.run_at
                     else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
     if found then
       perform bus.ring('agent');
@@ -6378,7 +6457,8 @@ begin
   select * into newest from public.messages m
   where m.organization_id = new.organization_id and m.conversation_id = new.id and m.direction = 'incoming'
   order by m."timestamp" desc, m.id desc limit 1;
-  if newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours' then
+  if (newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours')
+    or exists (select from bus.calls k where k.organization_id = new.organization_id and k.conversation_id = new.id) then
     perform bus.resume_run(new.organization_id, new.id);
   end if;
   return null;
@@ -12066,6 +12146,13 @@ CREATE TRIGGER use_file AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((((ne
 
 
 --
+-- Name: approvals withdraw; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER withdraw AFTER DELETE ON public.approvals FOR EACH ROW WHEN ((old.state = 'pending'::text)) EXECUTE FUNCTION public.after_delete_on_approvals();
+
+
+--
 -- Name: api_keys write; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -13422,6 +13509,13 @@ REVOKE ALL ON FUNCTION bus.wake_for_media(p_organization uuid, p_conversation uu
 --
 
 REVOKE ALL ON FUNCTION public.address_of(p_organization uuid, p_service public.service, p_contact text, p_phone text, p_user_id text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_delete_on_approvals(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.after_delete_on_approvals() FROM PUBLIC;
 
 
 --

@@ -138,13 +138,14 @@ create or replace function bus.next_expiry(p_organization uuid, p_conversation u
 language plpgsql stable
 set search_path = ''
 as $$
+declare
+  v_first timestamptz;
 begin
-  if not exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
-    return null;
+  if exists (select from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation and k.state = 'asked') then
+    select min(a.expires_at) into v_first from public.approvals a
+    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending';
   end if;
-  return (
-    select greatest(0.05, extract(epoch from min(a.expires_at) - clock_timestamp()))::float8 from public.approvals a
-    where a.organization_id = p_organization and a.conversation_id = p_conversation and a.state = 'pending');
+  return case when v_first is not null then greatest(0.05, extract(epoch from v_first - clock_timestamp())) end;
 end
 $$;
 comment on function bus.next_expiry(uuid, uuid) is 'In how many seconds the next open question of a conversation expires; null when there is none.';
@@ -163,7 +164,10 @@ begin
   for k in
     select * from bus.calls x where x.organization_id = c.organization_id and x.conversation_id = c.id order by x.created_at, x.message_id
   loop
-    if k.state = 'asked' then
+    if k.state = 'asked' and not exists (
+      select from public.approvals a where a.organization_id = k.organization_id and a.message_id = k.message_id and a.state = 'pending') then
+      perform bus.store_result(k.organization_id, k.message_id, true, to_jsonb('not called: the question whether it may be was withdrawn'::text));
+    elsif k.state = 'asked' then
       -- Nothing to say before it is decided, unless the contact has written meanwhile.
       v_waits := v_waits or k.created_at > p_newest;
     elsif k.state = 'started' and k.effect <> 'read' then

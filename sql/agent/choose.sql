@@ -188,7 +188,8 @@ begin
   select * into newest from public.messages m
   where m.organization_id = new.organization_id and m.conversation_id = new.id and m.direction = 'incoming'
   order by m."timestamp" desc, m.id desc limit 1;
-  if newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours' then
+  if (newest.status ? 'pending' and newest."timestamp" > now() - interval '24 hours')
+    or exists (select from bus.calls k where k.organization_id = new.organization_id and k.conversation_id = new.id) then
     perform bus.resume_run(new.organization_id, new.id);
   end if;
   return null;

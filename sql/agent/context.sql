@@ -168,8 +168,15 @@ begin
   select * into o from public.organizations where id = p_organization;
   select * into c from public.conversations where organization_id = p_organization and id = p_conversation;
   select * into newest from public.messages where organization_id = p_organization and id = p_message;
+  if newest.id is null then
+    -- The message that asked is gone: the one before it counts.
+    select * into newest from public.messages m
+    where m.organization_id = p_organization and m.conversation_id = p_conversation and m.direction = 'incoming'
+    order by m."timestamp" desc, m.id desc limit 1;
+  end if;
   if c.id is null or newest.id is null then
-    return jsonb_build_object('gate', 'the conversation or its message is gone');
+    delete from bus.calls k where k.organization_id = p_organization and k.conversation_id = p_conversation;
+    return jsonb_build_object('gate', 'the conversation or its messages are gone');
   end if;
   v_wait := bus.waits_for_media(p_organization, p_conversation);
   if v_wait > 0 then
@@ -205,6 +212,13 @@ begin
     end if;
   end if;
   if v_gate is not null then
+    if exists (
+      select from bus.calls k
+      where k.organization_id = p_organization and k.conversation_id = p_conversation and k.approved and k.state = 'ready') then
+      -- What a person has granted is made when the agent may act again.
+      return jsonb_build_object('for', 'approval', 'wait', greatest(1, coalesce(
+        extract(epoch from bus.as_time(c.extra ->> 'paused') + bus.pause_of(o.extra) - clock_timestamp()), 600))::float8);
+    end if;
     return jsonb_build_object('gate', v_gate);
   end if;
 

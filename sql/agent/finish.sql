@@ -51,6 +51,7 @@ begin
   update bus.calls k set state = 'ready'
   where k.organization_id = c.organization_id and k.conversation_id = c.id and k.state = 'started'
     and k.message_id::text in (select jsonb_array_elements_text(r.unstarted));
+  again := again or found;
 
   if t.version = r.version and (r.answer is not null or r.turn is not null or r.apology is not null or r.remote is not null or r.forget is not null) then
     select * into o from public.organizations where id = c.organization_id;
@@ -134,11 +135,6 @@ begin
       -- Outdated, or interrupted: the next step begins anew, when the burst is over.
       perform bus.set_aside(r.organization_id, r.key, r.id, null, greatest(0, extract(epoch from t.due_at - clock_timestamp()))::float8);
       continue;
-    elsif coalesce(r.outcome, 'done') = 'done' and not v_again and r.after is null
-      and bus.next_expiry(r.organization_id, r.key::uuid) is not null then
-      -- Questions are open: the run comes back when the first of them expires.
-      perform bus.set_aside(r.organization_id, r.key, r.id, 'approval', bus.next_expiry(r.organization_id, r.key::uuid));
-      continue;
     elsif (v_again or r.after is not null) and coalesce(r.outcome, 'done') = 'done' then
       perform bus.set_aside(r.organization_id, r.key, r.id, case when r.after is not null then 'remote' end,
         case when t.waits_for = 'recall' then 0 else coalesce(r.after, 0) end);
@@ -147,6 +143,11 @@ begin
     perform bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error)));
+    -- Where questions are open, the run comes back when the first of them expires, however it ended now.
+    insert into bus.tasks (queue, organization_id, key, subject, single, run_at, waits_for)
+    select 'agent', r.organization_id, r.key, t.subject, true, clock_timestamp() + make_interval(secs => x.seconds), 'approval'
+    from bus.next_expiry(r.organization_id, r.key::uuid) x (seconds) where x.seconds is not null
+    on conflict (organization_id, queue, key) where single do nothing;
   end loop;
 end
 $$;

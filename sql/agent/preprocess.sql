@@ -21,7 +21,8 @@ begin
     select from public.messages m
     join public.organizations o on o.id = m.organization_id
     where m.organization_id = p_organization and m.id = p_message and m.content ->> 'type' = 'file' and m.direction <> 'internal'
-      and not m.content ? 'artifacts' and not m.status ? 'preprocessed' and not m.status ? 'deleted'
+      -- Nothing is asked about what was imported.
+      and m.status ?| '{pending,standby}' and not m.content ? 'artifacts' and not m.status ? 'preprocessed' and not m.status ? 'deleted'
       and storage.name_of(m.content #>> '{file,uri}') is not null
       and case o.extra #>> '{media_preprocessing,mode}'
         when 'active' then bus.reader_of(m.content ->> 'kind', m.content #>> '{file,mime_type}') is not null

@@ -29,19 +29,24 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_cost numeric := bus.cost(u ->> 'provider', u ->> 'model', u);
-  v_tokens bigint := coalesce((u ->> 'input')::bigint, 0) + coalesce((u ->> 'output')::bigint, 0);
+  n jsonb := '{}';
+  k text;
+  v_cost numeric;
 begin
+  -- Whatever a model's server says it counted.
+  foreach k in array '{input,cache_read,cache_write,audio_input,output,reasoning,audio_output}'::text[] loop
+    n := n || jsonb_build_object(k, greatest(0, least(1000000000000, trunc(coalesce(bus.as_number(u ->> k), 0)))));
+  end loop;
+  v_cost := bus.cost(u ->> 'provider', u ->> 'model', n);
   insert into public.usage (organization_id, conversation_id, message_id, agent_id, purpose, provider, model, billable, input_tokens, cache_read_tokens,
     cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, cost)
   values (p_organization, p_conversation, p_message, p_agent, p_purpose, coalesce(u ->> 'provider', 'custom'), coalesce(u ->> 'model', ''),
-    coalesce((u ->> 'billable')::boolean, false), coalesce((u ->> 'input')::bigint, 0), coalesce((u ->> 'cache_read')::bigint, 0),
-    coalesce((u ->> 'cache_write')::bigint, 0), coalesce((u ->> 'audio_input')::bigint, 0), coalesce((u ->> 'output')::bigint, 0),
-    coalesce((u ->> 'reasoning')::bigint, 0), coalesce((u ->> 'audio_output')::bigint, 0), v_cost);
+    u -> 'billable' = 'true', (n ->> 'input')::bigint, (n ->> 'cache_read')::bigint, (n ->> 'cache_write')::bigint, (n ->> 'audio_input')::bigint,
+    (n ->> 'output')::bigint, (n ->> 'reasoning')::bigint, (n ->> 'audio_output')::bigint, v_cost);
   if p_agent is not null and p_conversation is not null then
     insert into bus.spent as s (organization_id, day, agent_id, conversation_id, turns, tool_calls, tokens, cost)
-    select p_organization, (now() at time zone 'utc')::date, p_agent, x.conversation_id, (p_purpose = 'answer')::int, p_calls, v_tokens, coalesce(v_cost, 0)
-    from (values (p_conversation), ('00000000-0000-0000-0000-000000000000'::uuid)) x (conversation_id)
+    values (p_organization, (now() at time zone 'utc')::date, p_agent, p_conversation, (p_purpose = 'answer')::int, p_calls,
+      (n ->> 'input')::bigint + (n ->> 'output')::bigint, coalesce(v_cost, 0))
     on conflict (organization_id, day, agent_id, conversation_id) do update set
       turns = s.turns + excluded.turns, tool_calls = s.tool_calls + excluded.tool_calls, tokens = s.tokens + excluded.tokens, cost = s.cost + excluded.cost;
   end if;
@@ -55,7 +60,7 @@ set search_path = ''
 as $$
   select format('%s may use %s %s %s a day', p_whose, l.value #>> '{}', replace(l.key, '_', ' '), case p_scope when 'conversation' then 'in one conversation' else 'in all' end)
   from jsonb_each(case when jsonb_typeof(p_limits -> p_scope) = 'object' then p_limits -> p_scope else '{}' end) l
-  where l.key = any (p_keys) and case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end
+  where l.key = any (p_keys) and coalesce(case l.key when 'turns' then s.turns when 'tool_calls' then s.tool_calls when 'tokens' then s.tokens when 'cost' then s.cost end, 0)
     >= bus.as_number(l.value #>> '{}')
   limit 1
 $$;
@@ -66,29 +71,29 @@ set search_path = ''
 as $$
 declare
   s bus.spent;
-  v_nil constant uuid := '00000000-0000-0000-0000-000000000000';
   v_day date := (now() at time zone 'utc')::date;
-  v_key uuid;
+  v_limits jsonb;
+  v_scope text;
   reached text;
 begin
-  if not coalesce(o.extra ? 'limits', false) and not coalesce(a.extra ? 'limits', false) then
-    return null;
-  end if;
-  foreach v_key in array array[p_conversation, v_nil] loop
-    select * into s from bus.spent x where (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, a.id, v_key);
-    reached := bus.over_limit(a.extra -> 'limits', 'the agent', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
-    if reached is not null then
-      return reached;
+  foreach v_scope in array '{conversation,day}'::text[] loop
+    v_limits := a.extra -> 'limits';
+    if v_limits ? v_scope then
+      select o.id, v_day, a.id, p_conversation, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
+      from bus.spent x
+      where (x.organization_id, x.day, x.agent_id) = (o.id, v_day, a.id) and (v_scope = 'day' or x.conversation_id = p_conversation);
+      reached := bus.over_limit(v_limits, 'the agent', v_scope, p_keys, s);
     end if;
-    select o.id, v_day, v_nil, v_key, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
-    from public.agents g join bus.spent x on (x.organization_id, x.day, x.agent_id, x.conversation_id) = (o.id, v_day, g.id, v_key)
-    where g.organization_id = o.id;
-    reached := bus.over_limit(o.extra -> 'limits', 'the organization', case when v_key = v_nil then 'day' else 'conversation' end, p_keys, s);
-    if reached is not null then
-      return reached;
+    v_limits := o.extra -> 'limits';
+    if reached is null and v_limits ? v_scope then
+      select o.id, v_day, a.id, p_conversation, sum(x.turns), sum(x.tool_calls), sum(x.tokens), sum(x.cost) into s
+      from bus.spent x
+      where (x.organization_id, x.day) = (o.id, v_day) and (v_scope = 'day' or x.conversation_id = p_conversation);
+      reached := bus.over_limit(v_limits, 'the organization', v_scope, p_keys, s);
     end if;
+    exit when reached is not null;
   end loop;
-  return null;
+  return reached;
 end
 $$;
 comment on function bus.limit_reached(public.organizations, public.agents, uuid, text[]) is

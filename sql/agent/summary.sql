@@ -61,6 +61,7 @@ begin
       queue text, organization_id uuid, key text, id bigint, attempt int, version int, outcome text, after float8, error text,
       agent_id uuid, summary text, until timestamptz, since text, fresh text, usage jsonb) order by x.organization_id, x.key
   loop
+    perform 1 from public.conversations c where c.organization_id = r.organization_id and c.id = r.key::uuid for no key update;
     continue when bus.finish(jsonb_build_array(jsonb_build_object(
       'queue', r.queue, 'organization_id', r.organization_id, 'key', r.key, 'id', r.id, 'attempt', r.attempt, 'version', r.version,
       'outcome', r.outcome, 'after', r.after, 'error', r.error))) = 0;

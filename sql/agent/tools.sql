@@ -107,10 +107,11 @@ begin
   return jsonb_build_object('contacts', coalesce((
     select jsonb_agg(to_jsonb(x)) from (
       select coalesce(k.name, a.extra ->> 'name') as name, a.address as contact_address, a.extra ->> 'phone_number' as phone_number
-      from public.contacts_addresses a
+      -- A look through an address book, not through a telephone directory: others wait behind us.
+      from (
+        select * from public.contacts_addresses b where b.organization_id = c.organization_id and b.service = c.service limit 50000) a
       left join public.contacts k on k.organization_id = a.organization_id and k.id = a.contact_id
-      where a.organization_id = c.organization_id and a.service = c.service
-        and (strpos(lower(coalesce(k.name, '')), lower(v_what)) > 0 or strpos(lower(coalesce(a.extra ->> 'name', '')), lower(v_what)) > 0
+      where (strpos(lower(coalesce(k.name, '')), lower(v_what)) > 0 or strpos(lower(coalesce(a.extra ->> 'name', '')), lower(v_what)) > 0
           or (bus.digits(v_what) ~ '^[0-9]{3,}$' and (strpos(a.address, bus.digits(v_what)) > 0 or strpos(coalesce(a.extra ->> 'phone_number', ''), bus.digits(v_what)) > 0)))
       order by 1, 2 limit 20) x), '[]'));
 end
@@ -118,15 +119,24 @@ $$;
 comment on function bus.tool_contacts(public.conversations, jsonb) is 'search_contacts {query}: people of the organization by name or phone number.';
 
 create or replace function bus.conversation_with(c public.conversations, p_contact text) returns public.conversations
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select x from public.conversations x
-  where x.organization_id = c.organization_id and x.service = c.service and x.status = 'active' and x.group_address is null
-    and (x.contact_address = bus.digits(p_contact) or exists (
-      select from public.contacts_addresses a
-      where a.organization_id = x.organization_id and a.service = x.service and a.address = x.contact_address and a.extra ->> 'phone_number' = bus.digits(p_contact)))
-  order by x.organization_address = c.organization_address desc, x.updated_at desc limit 1
+declare
+  x public.conversations;
+  v_addresses text[] := array[bus.digits(p_contact)];
+begin
+  if c.service = 'whatsapp' then
+    v_addresses := v_addresses || array(
+      select a.address from public.contacts_addresses a
+      where a.organization_id = c.organization_id and a.service = 'whatsapp' and a.extra ->> 'phone_number' = bus.digits(p_contact) limit 10);
+  end if;
+  select * into x from public.conversations y
+  where y.organization_id = c.organization_id and y.service = c.service and y.status = 'active' and y.group_address is null
+    and y.contact_address = any (v_addresses)
+  order by y.organization_address = c.organization_address desc, y.updated_at desc limit 1;
+  return x;
+end
 $$;
 comment on function bus.conversation_with(public.conversations, text) is 'The active conversation of the same organization and service with a contact, by address or phone number.';
 

@@ -61,6 +61,26 @@ create or replace trigger apply_decision after update on public.approvals
   for each row when (new.state is distinct from old.state)
   execute function public.after_update_on_approvals();
 
+create or replace function public.after_delete_on_approvals() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  -- Not where the conversation or the call itself is going.
+  if exists (select from public.conversations c where c.organization_id = old.organization_id and c.id = old.conversation_id)
+    and exists (select from public.messages m where m.organization_id = old.organization_id and m.id = old.message_id) then
+    perform bus.store_result(old.organization_id, old.message_id, true, to_jsonb('not called: the question whether it may be was withdrawn'::text));
+    perform bus.resume_run(old.organization_id, old.conversation_id);
+  end if;
+  return null;
+end
+$$;
+comment on function public.after_delete_on_approvals() is 'A question that is deleted, by whatever road, does not keep its run waiting.';
+
+create or replace trigger withdraw after delete on public.approvals
+  for each row when (old.state = 'pending')
+  execute function public.after_delete_on_approvals();
+
 create or replace function public.decide_approval(organization_id uuid, approval_id uuid, grant_it boolean, note text default null) returns public.approvals
 language sql
 set search_path = ''

@@ -187,8 +187,12 @@ begin
       version = t.version + 1,
       subject = excluded.subject,
       due_at = excluded.due_at,
+      -- For who waited for something else, the burst begins now.
+      created_at = case when t.worker is null and t.waits_for is not null then moment else t.created_at end,
+      waits_for = case when t.worker is null then null else t.waits_for end,
       -- A running one keeps its lease and learns from the version. A waiting one waits for the burst to end, but not for ever.
       run_at = case when t.worker is not null and t.run_at > moment then t.run_at
+                    when t.waits_for is not null then excluded.run_at
                     else greatest(moment, least(excluded.run_at, t.created_at + interval '30 s' + 2 * (excluded.run_at - moment))) end;
     if found then
       perform bus.ring('agent');

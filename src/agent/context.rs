@@ -165,10 +165,10 @@ impl Context {
         // Who has just started over is met anew.
         let extra = |key: &str| self.conversation.extra.as_ref().and_then(|e| e.get(key)).filter(|v| !v.is_null() && history.forget.is_none());
         if let Some(memory) = extra("memory").filter(|m| m.as_object().is_some_and(|m| !m.is_empty())) {
-            known["memory"] = memory.clone();
+            known["memory"] = serde_json::from_str(&super::marker::harmless(&memory.to_string())).unwrap_or_default();
         }
         if let Some(summary) = extra("summary").and_then(|s| s["text"].as_str()) {
-            known["earlier_in_this_conversation"] = json!(summary);
+            known["earlier_in_this_conversation"] = json!(super::marker::harmless(summary));
         }
         if self.window.is_some() {
             known["window"] = json!("closed: only templates get through");

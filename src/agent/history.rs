@@ -13,7 +13,7 @@ use super::{
 /// What a tool said in an earlier run is worth so much of the context.
 const OLD_RESULT: usize = 2_000;
 /// The most of one result.
-const RESULT: usize = 32_000;
+const RESULT: usize = 16_000;
 
 /// A conversation as turns.
 #[derive(Default, Debug, PartialEq)]
@@ -99,9 +99,13 @@ impl Context {
     fn said(&self, history: &mut History, row: &Message, new_start: bool, before: Option<Timestamp>) {
         let incoming = row.direction == "incoming";
         let own = row.agent_id.is_some() && row.agent_id == Some(self.agent.id);
-        let mut said = self.quoted(row) + &referral(&row.content) + &plain(&row.content, own);
+        let mut said = plain(&row.content, own);
         if new_start {
-            said = said.replacen("/new", "", 1).trim().to_owned();
+            // From the beginning only: what is taken out of the middle could leave a marker behind.
+            said = said.trim_start().trim_start_matches("/new").trim().to_owned();
+        }
+        if !said.is_empty() {
+            said = self.quoted(row) + &referral(&row.content) + &said;
         }
         if said.is_empty() {
             return;
@@ -242,7 +246,9 @@ fn late(history: &mut History, rows: &[&Message], at: usize, agent: Uuid) {
     let used = rows[..at].iter().position(|m| m.content["tool"]["event"] == "use" && m.content["task"]["id"].as_str() == turn);
     // Another agent's call: it passed the conversation on before a person granted it.
     let foreign = row.agent_id != Some(agent);
-    if foreign || used.is_some_and(|used| said_between(&rows[used..at], turn)) {
+    // Without its call, which a summary covers, what a person granted is news all the same.
+    let granted = row.content["tool"]["approved"] == true;
+    if foreign || used.map_or(granted, |used| said_between(&rows[used..at], turn)) {
         let r = result(row, RESULT);
         history.turns.push(Turn::said(Role::User, tag_by("tool-result", "tool", Some(&r.name), &harmless(&r.content))));
         history.marked = true;

@@ -67,7 +67,9 @@ impl Models {
         let response =
             response.map_err(|e| if outbound::is_refused(&e) { Failure::Hopeless(outbound::describe(&e)) } else { away(outbound::describe(&e)) })?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse::<f64>().ok());
+        // An hour at most, whatever it says.
+        let retry_after = retry_after.filter(|s| s.is_finite()).map(|s| s.clamp(0.0, 3600.0));
         Ok((status, retry_after, outbound::read(response, ANSWER).await.map_err(away)?))
     }
 

@@ -68,8 +68,16 @@ fn payload(row: &Row) -> anyhow::Result<Value> {
 
 /// Hands a batch of outcomes to a finish function that takes them as one JSON array.
 async fn finish(db: &Db, sql: &str, batch: &[(Task, Value)]) -> anyhow::Result<()> {
-    let results: Value = batch.iter().map(|(task, outcome)| without_nul(task.result(outcome.clone()))).collect();
+    let results: Value = batch.iter().map(|(task, outcome)| without_nul(task.result(bounded(outcome.clone())))).collect();
     db.query(sql, &[&results]).await.map(drop)
+}
+
+/// An outcome whose next attempt is within a day: what others say of the time to wait is not to be trusted further.
+fn bounded(mut outcome: Value) -> Value {
+    if let Some(after) = outcome["after"].as_f64() {
+        outcome["after"] = json!(after.clamp(0.0, 86_400.0));
+    }
+    outcome
 }
 
 fn retry(error: &str) -> Value {

@@ -121,7 +121,8 @@ impl Preprocess {
             Some(openai::Way::Transcribe) => {
                 let (name, mime_type) = openai::file(mime_type).unwrap_or(("audio.ogg", "audio/ogg"));
                 let part = multipart::Part::bytes(bytes).file_name(name).mime_str(mime_type).map_err(|e| Failure::Hopeless(e.to_string()))?;
-                let transcriber = job.setting("transcription_model").unwrap_or("whisper-1");
+                let usual = if model.provider == "groq" { "whisper-large-v3-turbo" } else { "whisper-1" };
+                let transcriber = job.setting("transcription_model").unwrap_or(usual);
                 let mut form = multipart::Form::new().part("file", part);
                 for (field, value) in openai::fields(transcriber, None) {
                     form = form.text(field, value);
@@ -144,7 +145,7 @@ impl Preprocess {
         let (base, provider, ours, name) = match job.setting("api_url").unwrap_or("google") {
             "google" => (GOOGLE.to_owned(), "google", self.keys.of("google"), "gemini-2.5-flash"),
             "openai" => ("https://api.openai.com/v1".to_owned(), "openai", self.keys.of("openai"), "gpt-5-mini"),
-            "groq" => ("https://api.groq.com/openai/v1".to_owned(), "groq", self.keys.of("groq"), "openai/gpt-oss-20b"),
+            "groq" => ("https://api.groq.com/openai/v1".to_owned(), "groq", self.keys.of("groq"), "meta-llama/llama-4-scout-17b-16e-instruct"),
             url => {
                 let default = if job.setting("protocol") == Some("generate_content") { "gemini-2.5-flash" } else { "gpt-5-mini" };
                 let name = job.setting("model").unwrap_or(default).to_owned();

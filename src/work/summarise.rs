@@ -62,11 +62,23 @@ fn older(context: &Context) -> Option<(Timestamp, String)> {
         let Turn::Said { role, parts } = turn else { continue };
         for part in parts {
             if let Part::Text { text } = part {
-                older.push(format!("{}: {text}", if role == Role::User { "Customer" } else { "Business" }));
+                // A line each, quoted: nobody speaks for another by writing a line break.
+                let text: String = text.chars().take(2_000).collect();
+                older.push(json!({if role == Role::User { "customer" } else { "business" }: text}).to_string());
             }
         }
     }
-    (!older.is_empty()).then(|| (until, older.join("\n")))
+    // The newest of it, as much as models read.
+    let mut room = 60_000;
+    let kept: Vec<String> = older
+        .into_iter()
+        .rev()
+        .take_while(|line| {
+            room -= line.len() as i64;
+            room > 0
+        })
+        .collect();
+    (!kept.is_empty()).then(|| (until, kept.into_iter().rev().collect::<Vec<_>>().join("\n")))
 }
 
 impl Work for Summarise {

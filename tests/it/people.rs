@@ -377,8 +377,10 @@ async fn w26_a_takeover_within_the_quiet_before_the_first_thought_counts() {
 async fn w35_an_answer_stays_in_the_thread_of_its_question() {
     let stage = Stage::new().await;
     let world = &stage.world;
-    let organization: Uuid = world.value("select id from public.organizations", &[]).await;
-    world.execute("insert into public.organizations_addresses (organization_id, service, address) values ($1, 'slack', 'team')", &[&organization]).await;
+    let organization = stage.organization;
+    world
+        .execute("insert into public.organizations_addresses (organization_id, service, address) values ($1, 'slack', 'team')", &[&organization])
+        .await;
     let _process = world.serve_parts(&["--only", "http,agent"], world.port()).await;
     let sql = "insert into public.messages (organization_id, organization_address, contact_address, service, direction, thread_id, content)
         values ($1, 'team', 'U1', 'slack', 'incoming', 'thread-7', $2)";

@@ -23,7 +23,11 @@ pub fn contents(arguments: &Value, reply_to: Option<&str>) -> Result<Vec<Value>,
         return Err(r#"the arguments are no JSON object; give {"messages": [{"type": "text", "text": "…"}]}"#.to_owned());
     }
     let (mut contents, mut wrong) = (Vec::new(), Vec::new());
-    for (i, one) in listed(&arguments["messages"]).iter().enumerate() {
+    let messages = listed(&arguments["messages"]);
+    if messages.len() > MESSAGES {
+        return Err(format!("messages holds {} messages; at most {MESSAGES}", messages.len()));
+    }
+    for (i, one) in messages.iter().enumerate() {
         match message(one, reply_to) {
             Ok(mut made) => contents.append(&mut made),
             Err(error) => wrong.push(format!("messages[{i}].{error}")),
@@ -31,6 +35,9 @@ pub fn contents(arguments: &Value, reply_to: Option<&str>) -> Result<Vec<Value>,
     }
     if wrong.is_empty() { Ok(contents) } else { Err(wrong.join("\n")) }
 }
+
+/// How many messages an answer may have.
+const MESSAGES: usize = 10;
 
 /// The messages. Some models give one in place of the list, or write the list into a string.
 fn listed(messages: &Value) -> Vec<Value> {

@@ -14,10 +14,15 @@ pub use tool::{Template, tool};
 
 use serde_json::{Value, json};
 
+/// The most bytes of a text: some ten messages.
+const MOST: usize = 40_000;
+
 /// The contents of a plain text: several where it is longer than a message, none where it says nothing. Markers of ours
 /// that the model imitates are removed.
 pub fn text(text: &str) -> Vec<Value> {
-    let text = markers::without(text);
+    // Longer than anybody reads on a phone: a model that writes so much has lost its way.
+    let end = (0..=MOST.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let text = markers::without(&text[..end]);
     if text.is_empty() {
         return Vec::new();
     }

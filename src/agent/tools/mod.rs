@@ -107,7 +107,8 @@ impl Toolbox {
                 let tool = http::tool(&qualified(label, "request"), &parsed);
                 self.offer(tool, json!({"type": "http", "label": label, "name": "request"}), Effect::External, false);
             }
-            Err(error) => self.away.push(format!("{label}: its configuration cannot be read: {error}")),
+            // Not in serde's words: they quote what they do not like, and that may be a secret.
+            Err(_) => self.away.push(format!("{label}: its configuration cannot be read")),
         }
     }
 
@@ -121,7 +122,8 @@ impl Toolbox {
                     self.offer(tool, origin, effect, false);
                 }
             }
-            Err(error) => self.away.push(format!("{label}: its configuration cannot be read: {error}")),
+            // Not in serde's words: they quote what they do not like, and that may be a secret.
+            Err(_) => self.away.push(format!("{label}: its configuration cannot be read")),
         }
     }
 

@@ -18,6 +18,8 @@ use crate::{
 
 /// The largest file that a tool reads: what bulkInsert loads.
 const FILE: u64 = 20 * 1024 * 1024;
+/// How many calls are made at once.
+const TOGETHER: usize = 8;
 /// The most bytes of a result that are kept.
 const RESULT: usize = 64 * 1024;
 
@@ -25,7 +27,11 @@ impl Agent {
     /// Makes the calls of a step.
     pub(super) async fn make_calls(&self, task: &Task, context: &Context) -> Value {
         let configured = tools::configured(context.agent.extra.as_ref(), &|path| self.secret(context, path));
-        let outcomes = join_all(context.calls.iter().map(|call| self.make(task, context, &configured, call))).await;
+        // A few at a time: each may hold a file.
+        let mut outcomes = Vec::new();
+        for some in context.calls.chunks(TOGETHER) {
+            outcomes.extend(join_all(some.iter().map(|call| self.make(task, context, &configured, call))).await);
+        }
         let (mut results, mut unstarted) = (Vec::new(), Vec::new());
         for (call, outcome) in context.calls.iter().zip(outcomes) {
             match outcome {
@@ -58,7 +64,7 @@ impl Agent {
             Ok(_) => info!(%conversation_id, %organization_id, tool, "called"),
             Err(_) => warn!(%conversation_id, %organization_id, tool, "a call failed"),
         }
-        Some(result.map(bounded))
+        Some(result.map(bounded).map_err(|error| shortened(error, RESULT)))
     }
 
     async fn call(&self, context: &Context, configured: &[Value], call: &OpenCall) -> Result<Value, String> {
@@ -68,7 +74,8 @@ impl Agent {
         }
         let config = configured.iter().find(|t| &t["type"] == kind && (&t["label"] == label || (t["label"].is_null() && label == kind)));
         let config = config.map(|t| t["config"].clone()).ok_or("this tool is not configured any more")?;
-        let unreadable = |e: serde_json::Error| format!("the tool's configuration cannot be read: {e}");
+        // Not in serde's words: they quote what they do not like, and that may be a secret.
+        let unreadable = |_: serde_json::Error| "the tool's configuration cannot be read".to_owned();
         match kind.as_str().unwrap_or_default() {
             "http" => http::run(&self.web, &serde_json::from_value(config).map_err(unreadable)?, &call.arguments).await,
             "sql" => self.sql(context, call, &serde_json::from_value(config).map_err(unreadable)?, name).await,
@@ -145,6 +152,13 @@ fn bounded(result: Value) -> Value {
     if text.len() <= RESULT {
         return result;
     }
-    let end = (0..=RESULT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    Value::String(format!("{} [… {} bytes left out]", &text[..end], text.len() - end))
+    Value::String(shortened(text, RESULT))
+}
+
+fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{} [… {} bytes left out]", &text[..end], text.len() - end)
 }

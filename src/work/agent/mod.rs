@@ -77,6 +77,12 @@ impl Agent {
         self.sealer.open(credential).inspect_err(|error| warn!(agent_id = %context.agent.id, path, %error, "a secret cannot be opened")).ok()
     }
 
+    /// The agent's own key. One that is there and cannot be read is no reason to use another's.
+    fn own_key(&self, context: &Context) -> Result<Option<String>, Failure> {
+        let credential = context.credentials.as_ref().and_then(|c| c.get("api_key"));
+        credential.map(|c| self.sealer.open(c)).transpose().map_err(|error| Failure::Hopeless(format!("the agent's api_key cannot be read: {error}")))
+    }
+
     /// What came of asking, for `bus.finish_agent`.
     fn outcome(&self, task: &Task, context: &Context, result: Result<Value, Failure>) -> Value {
         let (conversation_id, organization_id, agent_id) = (context.conversation.id, context.organization.id, context.agent.id);

@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Agent;
-use crate::agent::{
-    Context, Failure, answer,
-    context::Message,
-    protocol::a2a::{self, Dialect, Incoming, Outgoing, Piece, Refusal, RemoteTask},
+use crate::{
+    agent::{
+        Context, Failure, answer,
+        context::Message,
+        protocol::a2a::{self, Dialect, Incoming, Outgoing, Piece, Refusal, RemoteTask},
+    },
+    media::object_name,
 };
 
 /// How long another agent may work on one answer: less than the window in which it could be sent.
@@ -31,6 +34,12 @@ impl Agent {
         let new: Vec<&Message> = rows[spoken..].iter().filter(|m| m.direction == "incoming").copied().collect();
         // A task is open as long as nothing was answered after it began.
         let open = rows.iter().rev().find(own).filter(|m| m.content["kind"] == "task");
+        if let Some(refused) = rows.iter().rev().find(own).filter(|m| m.content["kind"] == "refused" && new.is_empty()) {
+            return Err(Failure::Hopeless(format!(
+                "the remote agent's answer was not sent: {}",
+                refused.content["data"]["reason"].as_str().unwrap_or_default()
+            )));
+        }
         match (open, known) {
             (Some(row), Some(task)) if new.is_empty() => self.poll(context, url, row, &task).await,
             (_, known) if !new.is_empty() => self.tell(context, url, &new, known.as_ref()).await,
@@ -131,7 +140,9 @@ impl Agent {
     }
 
     async fn file(&self, context: &Context, file: &Value, kind: String) -> Option<Piece> {
-        let name = file["uri"].as_str()?.strip_prefix("internal://media/")?;
+        // The organization's own, whatever a row says.
+        let own = object_name(context.organization.id, "");
+        let name = file["uri"].as_str()?.strip_prefix("internal://media/").filter(|n| n.starts_with(&own) && !n.contains(".."))?;
         let most = context.agent.setting("send_inline_files_up_to_size_mb").and_then(Value::as_f64).unwrap_or(INLINE).clamp(0.0, 20.0) * 1_048_576.0;
         let size = file["size"].as_u64();
         let small = size.is_some_and(|s| s <= most as u64);

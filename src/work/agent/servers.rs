@@ -43,7 +43,7 @@ impl Servers {
         }
         let listed = match serde_json::from_value(config.clone()) {
             Ok(config) => mcp::list(web, label, &config).await.map(fitting),
-            Err(error) => Err(format!("{label}: its configuration cannot be read: {error}")),
+            Err(_) => Err(format!("{label}: its configuration cannot be read")),
         };
         let mut all = self.lock();
         if all.len() >= MOST {

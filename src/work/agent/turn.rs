@@ -1,20 +1,24 @@
 //! A turn of the model: the prompt from the history, and the rows from its reply.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::SemaphorePermit;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::Agent;
 use crate::agent::{
-    Call, Context, Endpoint, Failure, History, Part, Prompt, Reply, Turn, answer, budget, endpoint, harmless,
+    Call, Context, Endpoint, Failure, History, Part, Prompt, Reply, Role, Turn, answer, budget, endpoint, harmless,
     tools::{self, Effect, Toolbox},
 };
 
 /// How often a model is asked for one answer, where the agent does not say.
 const STEPS: usize = 10;
+/// How many calls of one reply are made; a model that asks for more has lost its way.
+const CALLS: usize = 32;
+/// How long a run waits for the leave to hold files in memory before it goes on without them: others' models may be slow.
+const LEAVE: Duration = Duration::from_secs(5);
 /// How many files a model gets to read itself.
 const FILES: usize = 5;
 
@@ -30,7 +34,7 @@ impl Agent {
         if history.steps > steps {
             return Err(Failure::Hopeless(format!("the model called tools {steps} times without an answer (max_turns)")));
         }
-        let endpoint = endpoint(&context.agent, self.secret(context, "api_key"), &self.keys).map_err(Failure::Hopeless)?;
+        let endpoint = endpoint(&context.agent, self.own_key(context)?, &self.keys).map_err(Failure::Hopeless)?;
         // Who has asked often enough, or has handed over, may only answer.
         let answers_only = history.steps == steps || context.last_words || context.no_tools;
         let toolbox = if answers_only { Toolbox::default() } else { self.toolbox(context).await };
@@ -75,9 +79,13 @@ impl Agent {
         let mut tools: Vec<_> = toolbox.offered.iter().map(|o| o.tool.clone()).collect();
         tools.push(answer::tool(context.window.is_some(), &templates(context)));
         let cost = (system.len() + tools.iter().map(|t| t.description.len() + t.parameters.to_string().len()).sum::<usize>()) / 4;
-        let room = agent.count("context_tokens").unwrap_or(budget::TOKENS).saturating_sub(cost).min(most);
+        let all = agent.count("context_tokens").unwrap_or(budget::TOKENS);
+        // However many tools there are, half of it is for what was said.
+        let room = all.saturating_sub(cost).max(all / 2).min(most);
         let mut turns = history.turns;
-        let excess = budget::excess(&turns, agent.count("max_messages").unwrap_or(usize::MAX), room);
+        // The question stays, whatever its tools have said since.
+        let question = turns.iter().rposition(|t| matches!(t, Turn::Said { role: Role::User, .. })).unwrap_or(usize::MAX);
+        let excess = budget::excess(&turns, agent.count("max_messages").unwrap_or(usize::MAX), room).min(question);
         turns.drain(..excess);
         let files = history.files.into_iter().filter_map(|(at, file)| Some((at.checked_sub(excess)?, file))).collect();
         let permit = self.load(context, endpoint, &mut turns, files).await;
@@ -102,7 +110,7 @@ impl Agent {
         if files.is_empty() {
             return None;
         }
-        let permit = self.with_files.acquire().await.ok();
+        let permit = timeout(LEAVE, self.with_files.acquire()).await.ok()?.ok();
         for (at, file) in files.into_iter().rev().take(FILES) {
             let Ok(bytes) = self.files.read(context.organization.id, file["uri"].as_str().unwrap_or_default(), limit).await else { continue };
             if let Some(Turn::Said { parts, .. }) = turns.get_mut(at) {
@@ -133,7 +141,7 @@ fn templates(context: &Context) -> Vec<answer::Template> {
 
 /// What is to be stored of a reply: `answer`, `turn` (calls), `usage`.
 fn outcome(reply: &Reply, toolbox: &Toolbox, reply_to: Option<&str>, endpoint: &Endpoint) -> Value {
-    let (responses, others): (Vec<&Call>, Vec<&Call>) = reply.calls.iter().partition(|c| c.name == "respond");
+    let (responses, others): (Vec<&Call>, Vec<&Call>) = reply.calls.iter().take(CALLS).partition(|c| c.name == "respond");
     let mut said: Vec<Value> = Vec::new();
     let mut calls: Vec<Value> = others.iter().map(|c| call(c, toolbox)).collect();
     for response in responses {
@@ -152,14 +160,11 @@ fn outcome(reply: &Reply, toolbox: &Toolbox, reply_to: Option<&str>, endpoint: &
         outcome["answer"] = json!(said);
     }
     if !calls.is_empty() {
-        outcome["turn"] = json!({"calls": calls, "text": reply.text, "state": kept(reply)});
+        // What the protocol wants back holds all calls: it goes with all of them, or not at all.
+        let state = reply.state.as_ref().filter(|_| calls.len() == reply.calls.len());
+        outcome["turn"] = json!({"calls": calls, "text": reply.text, "state": state});
     }
     outcome
-}
-
-/// What the protocol wants back, unless an answer that went out at once was among the calls: then the rows do not hold them all.
-fn kept(reply: &Reply) -> Option<&Value> {
-    reply.state.as_ref().filter(|_| !reply.calls.iter().any(|c| c.name == "respond"))
 }
 
 pub(in crate::work) fn usage(reply: &Reply, endpoint: &Endpoint) -> Value {
