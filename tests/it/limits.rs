@@ -70,8 +70,8 @@ async fn a_limit_in_a_conversation_asks_for_a_person_and_leaves_the_others_alone
     say(&world, "550", "hello").await;
     settled(&world, 5).await;
     assert_eq!(phone(&world, "550"), ["You said: hello"]);
-    let turns: Vec<i64> = world.value("select array_agg(turns order by turns) from bus.spent", &[]).await;
-    assert_eq!(turns, [1, 2, 3], "of the one, of the other, of both");
+    let turns: Vec<i64> = world.value("select array_agg(turns::bigint order by turns) from bus.spent", &[]).await;
+    assert_eq!(turns, [1, 2], "of the one, and of the other");
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn what_an_organization_may_spend_counts_all_its_agents_by_the_price() {
         and not u.billable and u.provider = 'custom' and u.model = 'sandbox' and u.purpose = 'answer' and u.message_id in (select m.id
         from public.messages m where m.direction = 'outgoing') and u.cost = all (select s.cost from bus.spent s)";
     assert_eq!(world.count(priced).await, 1);
-    assert_eq!((world.count("public.usage").await, world.count("bus.spent").await), (1, 2));
+    assert_eq!((world.count("public.usage").await, world.count("bus.spent").await), (1, 1));
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_long_conversation_is_summarised_after_the_answer() {
     assert_eq!(asked.len(), 2, "the answer, and then the summary");
     assert!(asked[0].to_string().contains("old #1#") && !asked[0].to_string().contains(SUMMARISING), "{}", asked[0]);
     let material = asked[1]["messages"][1]["content"].as_str().unwrap();
-    assert!(material.contains("Business: <colleague>old #1#") && material.contains("Customer: old #2#"), "{material}");
+    assert!(material.contains(r##"{"business":"<colleague>old #1#"##) && material.contains(r##"{"customer":"old #2#"##), "{material}");
     assert_eq!(phone(&world, "549").len(), 1);
     let summary: Value = world.value("select extra -> 'summary' from public.conversations", &[]).await;
     assert!(summary["text"] == "They spoke of shoes." && summary["until"].is_string(), "{summary}");
