@@ -126,7 +126,7 @@ pub(super) fn referral(content: &Value) -> String {
 }
 
 /// At most so many bytes, cut at a character, with a word about it.
-pub(super) fn shorten(text: &str, most: usize) -> String {
+pub fn shorten(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

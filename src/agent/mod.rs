@@ -13,7 +13,7 @@ mod turn;
 
 pub use context::Context;
 pub use history::History;
-pub use marker::harmless;
+pub use marker::{harmless, shorten};
 pub use models::Models;
 pub use provider::{Endpoint, Keys, endpoint};
 pub use turn::{Call, CallResult, Failure, Part, Prompt, Reply, Role, Thinking, Tool, Turn, Usage};

@@ -11,6 +11,7 @@ use crate::{
     agent::{
         Context,
         context::OpenCall,
+        shorten,
         tools::{self, calculator, calendar, http, mcp, sql},
     },
     bus::Task,
@@ -64,7 +65,7 @@ impl Agent {
             Ok(_) => info!(%conversation_id, %organization_id, tool, "called"),
             Err(_) => warn!(%conversation_id, %organization_id, tool, "a call failed"),
         }
-        Some(result.map(bounded).map_err(|error| shortened(error, RESULT)))
+        Some(result.map(bounded).map_err(|error| shorten(&error, RESULT)))
     }
 
     async fn call(&self, context: &Context, configured: &[Value], call: &OpenCall) -> Result<Value, String> {
@@ -152,13 +153,5 @@ fn bounded(result: Value) -> Value {
     if text.len() <= RESULT {
         return result;
     }
-    Value::String(shortened(text, RESULT))
-}
-
-fn shortened(text: String, most: usize) -> String {
-    if text.len() <= most {
-        return text;
-    }
-    let end = (0..=most).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{} [… {} bytes left out]", &text[..end], text.len() - end)
+    Value::String(shorten(&text, RESULT))
 }
