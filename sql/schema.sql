@@ -533,7 +533,7 @@ begin
       select jsonb_object_agg(k.path, secrets.as_json(k)) from secrets.credentials k
       where k.organization_id = p_organization and k.subject = 'agents' and k.subject_key = a.id::text))
     || case when v_todo ? 'calls' then '{}' else jsonb_build_object(
-      'newest', newest.id, 'last_words', v_last_words, 'messages', bus.agent_history(c),
+      'last_words', v_last_words, 'messages', bus.agent_history(c),
       'window', bus.agent_window(c), 'no_tools', bus.limit_reached(o, a, c.id, '{tool_calls}') is not null) end;
 end
 $$;
